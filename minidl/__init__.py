@@ -1,0 +1,38 @@
+"""minidl: a deep-learning engine to read, written from scratch on NumPy (CPU) and CuPy (GPU)."""
+
+from minidl import functional, nn
+from minidl.autograd import Function, is_grad_enabled, no_grad
+from minidl.backend import Device, DeviceError, device, manual_seed
+from minidl.backpropagation import grad
+from minidl.gradcheck import gradcheck, gradgradcheck
+from minidl.ops.elementwise import absolute, exp, log, maximum, minimum, sqrt, where
+from minidl.ops.shape import concatenate, stack
+from minidl.tensor import Tensor
+from minidl.version import __version__
+
+
+__all__ = [
+    "Device",
+    "DeviceError",
+    "Function",
+    "Tensor",
+    "__version__",
+    "absolute",
+    "concatenate",
+    "device",
+    "exp",
+    "functional",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "is_grad_enabled",
+    "log",
+    "manual_seed",
+    "maximum",
+    "minimum",
+    "nn",
+    "no_grad",
+    "sqrt",
+    "stack",
+    "where",
+]

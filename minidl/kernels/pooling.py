@@ -1,0 +1,86 @@
+"""Pooling on raw arrays: the maximum and the sum over windows, and the adjoints that hand gradients back.
+
+All loop over the KH·KW positions of the window; each position is, for all windows together, one strided slice.
+"""
+
+from __future__ import annotations
+
+import math
+
+from minidl.backend import Array, array_module
+from minidl.kernels.window import Window
+
+
+def max_windows(x: Array, window: Window) -> tuple[Array, Array]:
+    """The maximum of each window of x (N, H, W, C), and which position i·KW + j it stood at: two (N, OH, OW, C).
+
+    The margin counts as −∞. Of equal elements the first wins; a NaN wins over every number.
+    """
+    xp = array_module(x)
+    N, H, W, C = x.shape
+    OH, OW = window.output_size(H, W)
+    padded = window.pad(x, -math.inf)
+    winner = xp.zeros((N, OH, OW, C), dtype=xp.uint8 if math.prod(window.kernel) <= 256 else xp.int32)
+    y = None
+    for i, j, rows, cols in window.positions(OH, OW):
+        candidate = padded[:, rows, cols]  # (N, OH, OW, C)
+        if y is None:
+            y = candidate.copy()
+            continue
+        better = (candidate > y) | (candidate != candidate)
+        y = xp.where(better, candidate, y)
+        winner = xp.where(better, winner.dtype.type(i * window.kernel[1] + j), winner)
+    return y, winner
+
+
+def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) -> Array:
+    """Zeros (N, H, W, C), with each g (N, OH, OW, C) added where its window's maximum stood."""
+    xp = array_module(g)
+    N, OH, OW, C = g.shape
+    (top, bottom), (left, right) = window.margins(H, W)
+    padded = xp.zeros((N, top + H + bottom, left + W + right, C), dtype=g.dtype)
+    for i, j, rows, cols in window.positions(OH, OW):
+        padded[:, rows, cols] += xp.where(winner == i * window.kernel[1] + j, g, g.dtype.type(0))
+    return window.crop(padded, H, W)
+
+
+def gather_winners(x: Array, winner: Array, window: Window) -> Array:
+    """The element of each window of x (N, H, W, C) at the position where the maximum stood: (N, OH, OW, C)."""
+    xp = array_module(x)
+    _, OH, OW, _ = winner.shape
+    padded = window.pad(x)
+    y = xp.zeros(winner.shape, dtype=x.dtype)
+    for i, j, rows, cols in window.positions(OH, OW):
+        y = xp.where(winner == i * window.kernel[1] + j, padded[:, rows, cols], y)
+    return y
+
+
+def flat_indices(winner: Array, window: Window, W: int) -> Array:
+    """Winning positions as indices h·W + w into the image plane, int64 (N, OH, OW, C)."""
+    xp = array_module(winner)
+    _, OH, OW, _ = winner.shape
+    i, j = winner.astype(xp.int64) // window.kernel[1], winner.astype(xp.int64) % window.kernel[1]
+    h = xp.arange(OH)[:, None, None] * window.stride[0] - window.padding[0][0] + i * window.dilation[0]
+    w = xp.arange(OW)[:, None] * window.stride[1] - window.padding[1][0] + j * window.dilation[1]
+    return h * W + w
+
+
+def sum_windows(x: Array, window: Window) -> Array:
+    """The sum of each window of x (N, H, W, C): (N, OH, OW, C). The margin counts as 0."""
+    N, H, W, C = x.shape
+    OH, OW = window.output_size(H, W)
+    padded = window.pad(x)
+    y = array_module(x).zeros((N, OH, OW, C), dtype=x.dtype)
+    for _, _, rows, cols in window.positions(OH, OW):
+        y += padded[:, rows, cols]
+    return y
+
+
+def spread_windows(g: Array, window: Window, H: int, W: int) -> Array:
+    """The adjoint of sum_windows: each g (N, OH, OW, C) added to every element of its window, (N, H, W, C)."""
+    N, OH, OW, C = g.shape
+    (top, bottom), (left, right) = window.margins(H, W)
+    padded = array_module(g).zeros((N, top + H + bottom, left + W + right, C), dtype=g.dtype)
+    for _, _, rows, cols in window.positions(OH, OW):
+        padded[:, rows, cols] += g
+    return window.crop(padded, H, W)

@@ -1,0 +1,93 @@
+"""The geometry of a window sliding over images: what convolution and pooling have in common.
+
+padded input  ▢ ▢ ▢ ▢ ▢ ▢ ▢        kernel 3, stride 2: the window stands at 3 places, OH = 3
+              └───┘
+                  └───┘             a window position (i, j) of all windows together is a strided slice of the
+                      └───┘         padded image, and so loops run over KH·KW positions, never over OH·OW places
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from minidl.backend import Array, array_module
+
+Pair = tuple[int, int]
+
+
+def pair(op: str, name: str, value: Any, least: int) -> Pair:
+    """An option given as one integer for both directions or as (vertical, horizontal), each at least `least`."""
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    whole = all(isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in both)
+    if len(both) != 2 or not whole or min(both) < least:
+        raise ValueError(f"{op}: {name} must be an integer or a pair of integers, at least {least}; got {value!r}")
+    return int(both[0]), int(both[1])
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of KH×KW elements, `dilation` apart, moved by `stride` over an image with `padding` around it."""
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))  # (top, bottom), (left, right)
+    dilation: Pair = (1, 1)
+    ceil_mode: bool = False  # keep a last window that begins inside but ends outside the padded image
+
+    @property
+    def extent(self) -> Pair:
+        """Height and width of the window, from its first to its last element."""
+        (KH, KW), (DH, DW) = self.kernel, self.dilation
+        return DH * (KH - 1) + 1, DW * (KW - 1) + 1
+
+    def output_size(self, H: int, W: int) -> Pair:
+        """(OH, OW): at how many places the window stands. Less than 1 where the image is too small for it.
+
+        ⌊(H + padding − extent) / stride⌋ + 1. With ceil_mode the quotient is rounded up, unless the last window
+        would then begin in the padding below or to the right of the image (PyTorch's rule).
+        """
+        sizes = []
+        for size, extent, stride, (before, after) in zip((H, W), self.extent, self.stride, self.padding, strict=True):
+            room = size + before + after - extent
+            places = room // stride + 1
+            if self.ceil_mode and room % stride and places * stride < size + before:
+                places += 1
+            sizes.append(places)
+        return sizes[0], sizes[1]
+
+    def covered(self, OH: int, OW: int) -> Pair:
+        """How much of the padded image OH×OW windows cover."""
+        return (OH - 1) * self.stride[0] + self.extent[0], (OW - 1) * self.stride[1] + self.extent[1]
+
+    def positions(self, OH: int, OW: int) -> Iterator[tuple[int, int, slice, slice]]:
+        """For each element (i, j) of the window: the rows and columns it meets, in all OH×OW windows at once."""
+        (KH, KW), (SH, SW), (DH, DW) = self.kernel, self.stride, self.dilation
+        for i in range(KH):
+            for j in range(KW):
+                rows = slice(i * DH, i * DH + (OH - 1) * SH + 1, SH)
+                columns = slice(j * DW, j * DW + (OW - 1) * SW + 1, SW)
+                yield i, j, rows, columns
+
+    def pad(self, x: Array, value: float = 0.0) -> Array:
+        """x (N, H, W, C) with the margin, wide enough for every window: (N, ≥ covered, ≥ covered, C)."""
+        N, H, W, C = x.shape
+        (top, bottom), (left, right) = self.margins(H, W)
+        if not (top or bottom or left or right):
+            return x
+        padded = array_module(x).full((N, top + H + bottom, left + W + right, C), value, dtype=x.dtype)
+        padded[:, top : top + H, left : left + W] = x
+        return padded
+
+    def crop(self, padded: Array, H: int, W: int) -> Array:
+        """The image inside the margin: the adjoint of `pad`."""
+        (top, _), (left, _) = self.padding
+        return padded[:, top : top + H, left : left + W]
+
+    def margins(self, H: int, W: int) -> tuple[Pair, Pair]:
+        """The padding, plus what a last window of ceil_mode needs beyond it."""
+        (top, bottom), (left, right) = self.padding
+        rows, columns = self.covered(*self.output_size(H, W))
+        return (top, max(bottom, rows - top - H)), (left, max(right, columns - left - W))

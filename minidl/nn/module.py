@@ -1,0 +1,222 @@
+"""Module: a piece of a network that knows its parameters, its buffers and the modules inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from minidl.backend import Array, Device, is_floating, to_device, to_host
+from minidl.backend import device as as_device
+from minidl.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that is learnt. Assigned to an attribute of a Module, it becomes one of its parameters."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None, device: Any = None) -> None:
+        super().__init__(data, requires_grad, dtype, device)
+
+
+class Module:
+    """The base of every layer and network. Derive from it, assign parts in `__init__`, compute in `forward`:
+
+        class Affine(Module):
+            def __init__(self, inputs, outputs):
+                super().__init__()
+                self.weight = Parameter(nn.init.kaiming_uniform((inputs, outputs)))
+
+            def forward(self, x):
+                return x @ self.weight
+
+    Attributes that are Parameters or Modules are found by `parameters()`, `state_dict()` and the rest; a tensor that
+    is part of the state but not learnt (a running mean) is announced with `register_buffer`.
+    """
+
+    def __init__(self) -> None:
+        # The order of assignment is the order of everything below. Filled by __setattr__.
+        self._parameters: dict[str, Parameter] = {}
+        self._buffers: dict[str, Tensor] = {}
+        self._modules: dict[str, Module] = {}
+        self.training = True
+
+    def forward(self, *inputs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__}.forward is not written")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
+
+    # -- registration
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        registries = ("_parameters", Parameter), ("_modules", Module)
+        if any(isinstance(value, kind) for _, kind in registries) and "_parameters" not in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__}.__init__ must call super().__init__() before assigning {name!r}"
+            )
+        for registry in ("_parameters", "_buffers", "_modules"):
+            self.__dict__.get(registry, {}).pop(name, None)  # whatever had this name before
+        for registry, kind in registries:
+            if isinstance(value, kind):
+                self.__dict__[registry][name] = value
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        for registry in (self._parameters, self._buffers, self._modules):
+            registry.pop(name, None)
+        object.__delattr__(self, name)
+
+    def register_buffer(self, name: str, value: Tensor) -> None:
+        """Make `value` part of the state under `name`: saved and moved with the module, not learnt."""
+        setattr(self, name, value)
+        self._buffers[name] = value
+
+    # -- looking inside
+
+    def children(self) -> Iterator[Module]:
+        """The modules assigned to this one's attributes."""
+        return iter(self._modules.values())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """`children()` with their attribute names."""
+        return iter(self._modules.items())
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it, at any depth; each once, outer before inner."""
+        return (module for _, module in self.named_modules())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """`modules()` with their dotted names; this module's own name is empty."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            name, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield name, module
+            prefix = f"{name}." if name else ""
+            stack.extend((prefix + key, child) for key, child in reversed(module._modules.items()))
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Every parameter of this module and those inside it, each once, even where two modules share it."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """`parameters()` with their dotted names."""
+        return self._named_tensors("_parameters")
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Every buffer of this module and those inside it."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """`buffers()` with their dotted names."""
+        return self._named_tensors("_buffers")
+
+    def _named_tensors(self, registry: str) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for prefix, module in self.named_modules():
+            for name, tensor in getattr(module, registry).items():
+                if id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield f"{prefix}.{name}" if prefix else name, tensor
+
+    # -- state
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Parameters and buffers by dotted name, copied to the host, module by module."""
+        return {name: to_host(tensor.data).copy() for name, tensor in self._state()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Take parameters and buffers from `state` (arrays or Tensors by dotted name), in this module's dtypes.
+
+        strict   every name must be there, and no other. Otherwise only what is there is loaded.
+
+        Raises: ValueError listing all missing, unexpected and mis-shaped names; then nothing has been changed.
+        """
+        own = dict(self._state())
+        problems = [
+            f"shape of {name}: expected {own[name].shape}, got {np.shape(state[name])}"
+            for name in own
+            if name in state and own[name].shape != np.shape(state[name])
+        ]
+        if strict:
+            problems = [
+                *(f"missing: {name}" for name in own if name not in state),
+                *(f"unexpected: {name}" for name in state if name not in own),
+                *problems,
+            ]
+        if problems:
+            raise ValueError(
+                f"load_state_dict: the state does not fit {type(self).__name__}:\n  " + "\n  ".join(problems)
+            )
+        loaded = {
+            name: to_device(np.array(_host(state[name]), dtype=own[name].dtype), own[name].device)
+            for name in own
+            if name in state
+        }
+        for name, array in loaded.items():
+            own[name].data = array
+
+    def _state(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in self.named_modules():
+            for name, tensor in {**module._parameters, **module._buffers}.items():
+                yield f"{prefix}.{name}" if prefix else name, tensor
+
+    # -- changing all of it
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch this module and all inside it to training (batch statistics, dropout) or out of it."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch to inference: `train(False)`."""
+        return self.train(False)
+
+    def to(self, device: str | Device | None = None, dtype: Any = None) -> Module:
+        """Move all parameters and buffers to `device`, and the floating ones to `dtype`. Gradients are dropped."""
+        target = None if device is None else as_device(device)
+        for _, tensor in self._state():
+            array = tensor.data if target is None else to_device(tensor.data, target)
+            tensor.data = array.astype(dtype) if dtype is not None and is_floating(array.dtype) else array
+            tensor.zero_grad()
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def apply(self, function: Callable[[Module], None]) -> Module:
+        """Call `function` on every module inside, inner ones first, and on this one."""
+        for module in reversed(list(self.modules())):
+            function(module)
+        return self
+
+    # -- printing
+
+    def extra_repr(self) -> str:
+        """What `repr` shows in the parentheses after the class name; layers show their options."""
+        return ""
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if not self._modules:
+            return f"{name}({self.extra_repr()})"
+        lines = [f"({key}): {child!r}" for key, child in self._modules.items()]
+        inside = "\n".join(lines).replace("\n", "\n  ")
+        return f"{name}({self.extra_repr()}\n  {inside}\n)"
+
+
+def _host(value: Any) -> np.ndarray:
+    return value.numpy() if isinstance(value, Tensor) else to_host(value) if _is_gpu(value) else np.asarray(value)
+
+
+def _is_gpu(value: Array) -> bool:
+    return hasattr(value, "device") and not isinstance(value, np.ndarray)

@@ -1,0 +1,21 @@
+"""The mathematics: one idea a file, forward beside backward.
+
+Read them in this order: broadcast, elementwise, shape, reduce, matmul, activation, conv, pool, norm, dropout, loss.
+"""
+
+# Importing any op brings all: each adds its operators and methods to Tensor.
+from minidl.ops import activation, broadcast, conv, dropout, elementwise, loss, matmul, norm, pool, reduce, shape
+
+__all__ = [
+    "activation",
+    "broadcast",
+    "conv",
+    "dropout",
+    "elementwise",
+    "loss",
+    "matmul",
+    "norm",
+    "pool",
+    "reduce",
+    "shape",
+]

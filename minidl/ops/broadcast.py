@@ -1,0 +1,99 @@
+"""Broadcasting: shapes and dtypes that differ are brought together before an op, and gradients are brought back.
+
+Adding a bias of shape (C,) to images of shape (N, H, W, C) uses each bias N·H·W times. The gradient to something used
+many times is the sum over its uses. So the two adjoint operations of this file are
+
+    broadcast_to: (C,) → (N, H, W, C)   repeat           sum_to: (N, H, W, C) → (C,)   add up
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import Function
+from minidl.backend import array_module, as_array, is_array, is_floating, weak_scalar
+from minidl.tensor import Tensor, tensor_method
+
+
+def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Un-broadcast: sum g over every axis along which `shape` was repeated to give g's shape.
+
+    g      raw array or Tensor, of a shape that `shape` broadcasts to
+    shape  the shape of the result
+    """
+    if g.shape == shape:
+        return g
+    new = g.ndim - len(shape)  # broadcasting adds axes in front
+    stretched = [new + i for i, n in enumerate(shape) if n == 1 and g.shape[new + i] != 1]
+    return g.sum(axis=(*range(new), *stretched), keepdims=True).reshape(shape)
+
+
+class BroadcastTo(Function):
+    """y = x repeated to a larger shape.  ∂L/∂x = g summed over the repetitions."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x):
+        self.input_shape = x.shape
+        return array_module(x).broadcast_to(x, self.shape)
+
+    def backward(self, g):
+        return sum_to(g, self.input_shape)
+
+
+def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """x repeated to `shape` by NumPy's rules. Raises: ValueError when the shapes do not fit."""
+    try:
+        fits = np.broadcast_shapes(x.shape, shape) == tuple(shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"broadcast_to: shape {x.shape} cannot be repeated to {tuple(shape)}")
+    return BroadcastTo(tuple(shape))(x)
+
+
+@tensor_method("expand")
+def expand(x: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
+    """x repeated along its axes of size 1 to `shape`, in which -1 keeps a size: `x.expand(8, -1, 4)`."""
+    sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+    new = len(sizes) - x.ndim
+    kept = [x.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(sizes)]
+    return broadcast_to(x, tuple(kept))
+
+
+# ------------------------------------------------------------------------------------------------------------ dtypes
+
+
+def operands(op: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands ready to be combined.
+
+    Numbers are weak: they take the dtype of the other operand. Between arrays NumPy's promotion holds, except that an
+    integer or boolean array meeting a floating one takes that one's dtype, so that nothing silently becomes float64.
+    Raises: TypeError for operands that are neither numbers, arrays nor Tensors.
+    """
+    weak = []
+    for operand in (a, b):
+        number = isinstance(operand, numbers.Number | np.generic)
+        if not number and not isinstance(operand, Tensor) and not is_array(operand):
+            raise TypeError(f"{op}: expected a Tensor, an array or a number, got {type(operand).__name__}")
+        weak.append(number)
+    if all(weak):
+        a, weak = as_array(a), [False, True]
+    if weak[0]:
+        a = weak_scalar(a, b.data if isinstance(b, Tensor) else b)
+    if weak[1]:
+        b = weak_scalar(b, a.data if isinstance(a, Tensor) else a)
+    if is_floating(a.dtype) and not is_floating(b.dtype):
+        b = b.astype(a.dtype)
+    elif is_floating(b.dtype) and not is_floating(a.dtype):
+        a = a.astype(b.dtype)
+    return a, b
+
+
+def floating(x: Any) -> Any:
+    """x itself when it is floating, else x as float32: exp, mean or a quotient of integers is not an integer."""
+    return x if is_floating(x.dtype) else x.astype(np.float32)

@@ -1,0 +1,119 @@
+"""Losses: how far predictions are from targets, as one number to go down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import Function, common_device
+from minidl.backend import Array, array_module, is_floating
+from minidl.ops.activation import log_softmax, softmax
+from minidl.ops.broadcast import floating
+from minidl.tensor import Tensor
+
+
+class SoftmaxCrossEntropy(Function):
+    """l = −Σₖ qₖ · ln softmax(x)ₖ over the last axis.  x and q (..., K) → l (...).
+
+    ∂l/∂x = softmax(x) · Σₖ qₖ − q: for a distribution q simply softmax(x) − q.  ∂l/∂q = −ln softmax(x).
+    """
+
+    def forward(self, x, q):
+        return -(q * log_softmax(x)).sum(axis=-1)
+
+    def backward(self, g, x, q):
+        g = g[..., None]  # (..., 1)
+        return (
+            g * (softmax(x) * q.sum(axis=-1, keepdims=True) - q) if self.needs[0] else None,
+            -g * log_softmax(x) if self.needs[1] else None,
+        )
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """The cross-entropy between targets and softmax(x), classes on the last axis of x (..., K).
+
+    target           class indices (...), integers from 0 to K − 1; or probabilities (..., K), floating
+    weight           (K,): how much each class counts
+    ignore_index     a target that contributes neither loss nor gradient (class indices only)
+    reduction        "mean": over what is not ignored, weighted where there are weights; "sum"; or "none", (...)
+    label_smoothing  ε: the target becomes (1 − ε) · target + ε / K (Szegedy et al., arXiv 1512.00567, §7)
+
+    Raises: ValueError for shapes that do not match (nothing broadcasts) and for a class that does not exist. On a GPU,
+    where looking would mean waiting, such a class gives NaN instead.
+    """
+    x = floating(x)
+    _check_reduction("cross_entropy", reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: expected label_smoothing from 0 to 1, got {label_smoothing!r}")
+    if x.ndim == 0:
+        raise ValueError("cross_entropy: expected scores (..., K), got a scalar")
+    target = target if hasattr(target, "dtype") else np.asarray(target)
+    common_device("cross_entropy", (x, target))
+    K = x.shape[-1]
+    if weight is not None and weight.shape != (K,):
+        raise ValueError(f"cross_entropy: expected a weight of shape ({K},), one a class, got {weight.shape}")
+    if is_floating(target.dtype):
+        if target.shape != x.shape:
+            raise ValueError(f"cross_entropy: probabilities must have the shape of x, {x.shape}, got {target.shape}")
+        q, counted = target, x.size // max(K, 1)
+    else:
+        indices = target.data if isinstance(target, Tensor) else target
+        if indices.shape != x.shape[:-1]:
+            raise ValueError(
+                f"cross_entropy: for scores {x.shape} expected class indices of shape {x.shape[:-1]}, "
+                f"got {indices.shape}; classes are on the last axis"
+            )
+        q, counted = _one_hot(indices, K, ignore_index, x.dtype)
+    valid = q.sum(axis=-1, keepdims=True) if not is_floating(target.dtype) else 1.0  # 0 where ignored
+    if weight is not None:
+        weight = weight.data if isinstance(weight, Tensor) else weight
+        counted = (q * weight).sum() if not is_floating(target.dtype) else counted
+    if label_smoothing:
+        q = q * (1 - label_smoothing) + valid * (label_smoothing / K)
+    if weight is not None:
+        q = q * weight
+    losses = SoftmaxCrossEntropy()(x, q)
+    if reduction == "mean":
+        return losses.sum() / counted
+    return losses.sum() if reduction == "sum" else losses
+
+
+def _one_hot(indices: Array, K: int, ignore_index: int, dtype: Any) -> tuple[Array, Any]:
+    """Rows of K zeros with a one at each index, zeros only where it is ignored; and how many are not ignored."""
+    xp = array_module(indices)
+    ignored = indices == ignore_index
+    wrong = ((indices < 0) | (indices >= K)) & ~ignored
+    if xp is np and wrong.any():
+        raise ValueError(f"cross_entropy: class {indices[wrong].flat[0]} does not exist among {K} classes")
+    q = (indices[..., None] == xp.arange(K)).astype(dtype)  # (..., K)
+    q = xp.where(wrong[..., None], q.dtype.type(np.nan), q)
+    q = xp.where(ignored[..., None], q.dtype.type(0), q)
+    return q, (~ignored).sum().astype(dtype)
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+    """(x − target)², averaged, summed, or ("none") element by element.
+
+    Raises: ValueError unless both have one shape: (N, 1) against (N,) would silently broadcast to (N, N).
+    """
+    _check_reduction("mse_loss", reduction)
+    if x.shape != target.shape:
+        raise ValueError(f"mse_loss: input {x.shape} and target {target.shape} must have one shape; nothing broadcasts")
+    difference = x - target
+    squares = difference * difference
+    if reduction == "mean":
+        return squares.mean()
+    return squares.sum() if reduction == "sum" else squares
+
+
+def _check_reduction(op: str, reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'{op}: reduction must be "mean", "sum" or "none", got {reduction!r}')

@@ -1,0 +1,55 @@
+"""Matrix products: the one operation that everything expensive in a network comes down to."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minidl.autograd import Function
+from minidl.ops.broadcast import sum_to
+from minidl.tensor import tensor_method
+
+
+class MatMul(Function):
+    """Y = A B on the last two axes; axes before them are a batch, and broadcast.
+
+    ∂L/∂A = g Bᵀ,  ∂L/∂B = Aᵀ g.
+    """
+
+    def forward(self, a, b):
+        return a @ b
+
+    def backward(self, g, a, b):
+        return (
+            sum_to(g @ b.swapaxes(-1, -2), a.shape) if self.needs[0] else None,
+            sum_to(a.swapaxes(-1, -2) @ g, b.shape) if self.needs[1] else None,
+        )
+
+
+@tensor_method("__matmul__")
+def matmul(a: Any, b: Any) -> Any:
+    """a @ b, as in NumPy: the last axis of a against the second-to-last of b; a vector is a row on the left, a column
+    on the right; batches broadcast.
+
+    Raises: ValueError when the inner sizes differ or an operand is a scalar.
+    """
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError("matmul: expected at least one dimension; use * to multiply by a scalar")
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
+        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit: the inner sizes differ")
+    if b.ndim == 1:
+        y = matmul(a, b.reshape(-1, 1))
+        return y.reshape(y.shape[:-1])
+    if a.ndim == 1:
+        y = matmul(a.reshape(1, -1), b)
+        return y.reshape(y.shape[:-2] + y.shape[-1:])
+    if a.ndim > 2 and b.ndim == 2:
+        # One large product instead of a batch of small ones, and no batch of gradients to B to add up.
+        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # (batch · M, K)
+        return MatMul()(rows, b).reshape(a.shape[:-1] + b.shape[-1:])  # (batch, M, N)
+    return MatMul()(a, b)
+
+
+@tensor_method("__rmatmul__")
+def _reflected_matmul(b: Any, a: Any) -> Any:
+    return matmul(a, b)

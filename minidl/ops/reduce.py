@@ -1,0 +1,139 @@
+"""Reductions: many elements become one. sum, mean, var, max, min, prod.
+
+`axis` is None (all axes), an integer, or a tuple of them, as in NumPy; `keepdims` leaves reduced axes with size 1.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+import numbers
+from typing import Any
+
+from minidl.autograd import Function
+from minidl.backend import array_module
+from minidl.ops.broadcast import broadcast_to, floating
+from minidl.ops.shape import concatenate
+from minidl.tensor import Tensor, tensor_method
+
+Axis = int | tuple[int, ...] | None
+
+
+def normalized_axes(op: str, axis: Axis, ndim: int) -> tuple[int, ...]:
+    """`axis` as a sorted tuple of distinct axes from 0 to ndim−1."""
+    given = tuple(range(ndim)) if axis is None else tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    for one in given:
+        if not isinstance(one, numbers.Integral) or not -ndim <= one < ndim:
+            raise ValueError(f"{op}: axis {one!r} does not exist in a tensor of {ndim} dimension(s)")
+    axes = tuple(sorted(int(one) % ndim for one in given))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{op}: axis {axis!r} names one dimension twice")
+    return axes
+
+
+def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape` after a reduction over `axes` with keepdims."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def _removed_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape` after a reduction over `axes` without keepdims."""
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+class Sum(Function):
+    """y = Σ x over axes.  Every summand counts once:  ∂L/∂x = g, repeated along them."""
+
+    def __init__(self, axes: tuple[int, ...], keepdims: bool) -> None:
+        self.axes, self.keepdims = axes, keepdims
+
+    def forward(self, x):
+        self.shape = x.shape
+        return x.sum(axis=self.axes, keepdims=self.keepdims)
+
+    def backward(self, g):
+        return broadcast_to(g.reshape(_kept_shape(self.shape, self.axes)), self.shape)
+
+
+class Max(Function):
+    """y = max x over axes.  The gradient goes to the first element (in memory order) that reaches the maximum."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x):
+        xp = array_module(x)
+        others = tuple(i for i in range(x.ndim) if i not in self.axes)
+        order = others + self.axes
+        rows = x.transpose(order).reshape([x.shape[i] for i in others] + [-1])  # (..., K): what competes is last
+        winner = rows.argmax(axis=-1)  # (...)
+        first = winner[..., None] == xp.arange(rows.shape[-1])  # (..., K)
+        inverse = tuple(order.index(i) for i in range(x.ndim))
+        self.first = first.reshape([x.shape[i] for i in order]).transpose(inverse)  # the shape of x
+        return x.max(axis=self.axes, keepdims=True)
+
+    def backward(self, g):
+        return broadcast_to(g, self.first.shape) * self.first
+
+
+@tensor_method("sum")
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The sum of the elements of x over `axis`."""
+    return Sum(normalized_axes("sum", axis, x.ndim), keepdims)(x)
+
+
+@tensor_method("mean")
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The mean of the elements of x over `axis`; that of integers is float32."""
+    axes = normalized_axes("mean", axis, x.ndim)
+    return sum(floating(x), axes, keepdims) / math.prod(x.shape[i] for i in axes)
+
+
+@tensor_method("var")
+def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
+    """The variance Σ (x − mean)² / (n − correction) over `axis`.
+
+    correction=1 (the default, as in PyTorch) estimates the variance of what x was sampled from; correction=0 is the
+    variance of x itself, which batch normalisation divides by.
+    """
+    axes = normalized_axes("var", axis, x.ndim)
+    centred = x - mean(x, axes, keepdims=True)
+    return sum(centred * centred, axes, keepdims) / builtins.max(math.prod(x.shape[i] for i in axes) - correction, 0)
+
+
+@tensor_method("max")
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest element of x over `axis`. Of equal ones, the first gets the gradient.
+
+    Raises: ValueError when there is no element to choose from.
+    """
+    axes = normalized_axes("max", axis, x.ndim)
+    if 0 in [x.shape[i] for i in axes]:
+        raise ValueError(f"max: no elements to choose from along axis {axis} of shape {x.shape}")
+    y = Max(axes)(x)
+    return y if keepdims else y.reshape(_removed_shape(x.shape, axes))
+
+
+@tensor_method("min")
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest element of x over `axis`. Of equal ones, the first gets the gradient."""
+    return -max(-x, axis, keepdims)
+
+
+@tensor_method("prod")
+def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The product of the elements of x over `axis`.
+
+    The elements are multiplied in pairs, the products in pairs again, and so on: log₂ K steps, whose gradients hold
+    where y / xᵢ would divide by zero.
+    """
+    axes = normalized_axes("prod", axis, x.ndim)
+    others = tuple(i for i in range(x.ndim) if i not in axes)
+    y = x.transpose(others + axes).reshape(*(x.shape[i] for i in others), math.prod(x.shape[i] for i in axes))
+    while (K := y.shape[-1]) != 1:  # y is (..., K)
+        if K == 0:
+            y = y.sum(axis=-1, keepdims=True) + 1  # the empty product
+        else:
+            pairs = y[..., : K // 2] * y[..., K // 2 : K - K % 2]  # (..., K // 2)
+            y = concatenate([pairs, y[..., K - 1 :]], axis=-1) if K % 2 else pairs
+    return y.reshape(_kept_shape(x.shape, axes) if keepdims else _removed_shape(x.shape, axes))

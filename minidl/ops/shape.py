@@ -1,0 +1,261 @@
+"""Operations that move elements without computing: reshape, transpose, index, join, split, pad.
+
+Each is linear, so its backward is its adjoint: what a forward moves from one place to another, the backward moves back,
+adding up where a place was read more than once.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import Function, common_device
+from minidl.backend import CPU, array_module, as_array, device_of, is_array
+from minidl.tensor import Tensor, tensor_method
+
+
+class Reshape(Function):
+    """The same elements, in the same order, in another shape."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x):
+        self.input_shape = x.shape
+        return x.reshape(self.shape)
+
+    def backward(self, g):
+        return g.reshape(self.input_shape)
+
+
+class Transpose(Function):
+    """Axes in another order: axis i of y is axis axes[i] of x."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x):
+        return x.transpose(self.axes)
+
+    def backward(self, g):
+        inverse = tuple(self.axes.index(i) for i in range(len(self.axes)))
+        return g.transpose(inverse)
+
+
+class GetItem(Function):
+    """y = x[index].  Its adjoint puts g back where y was read."""
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+    def forward(self, x):
+        self.shape = x.shape
+        return x[self.index]
+
+    def backward(self, g):
+        return PutItem(self.index, self.shape)(g)
+
+
+class PutItem(Function):
+    """y = zeros, then y[index] += x. An element indexed twice receives both contributions."""
+
+    def __init__(self, index: Any, shape: tuple[int, ...]) -> None:
+        self.index, self.shape = index, shape
+
+    def forward(self, x):
+        xp = array_module(x)
+        y = xp.zeros(self.shape, dtype=x.dtype)
+        parts = self.index if isinstance(self.index, tuple) else (self.index,)
+        if any(is_array(part) and part.dtype != bool for part in parts):
+            xp.add.at(y, self.index, x)
+        else:
+            y[self.index] = x  # slices, integers and masks reach no element twice
+        return y
+
+    def backward(self, g):
+        return GetItem(self.index)(g)
+
+
+class Concatenate(Function):
+    """y = inputs joined along an existing axis.  Each input gets its stretch of g."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, *inputs):
+        self.sizes = [x.shape[self.axis] for x in inputs]
+        return array_module(inputs[0]).concatenate(inputs, axis=self.axis)
+
+    def backward(self, g):
+        return Split(self.sizes, self.axis)(g)
+
+
+class Split(Function):
+    """x cut along an axis into pieces of the given sizes: one output each."""
+
+    def __init__(self, sizes: Sequence[int], axis: int) -> None:
+        self.sizes, self.axis = sizes, axis
+
+    def forward(self, x):
+        ends = np.cumsum(self.sizes).tolist()
+        before = (builtins.slice(None),) * self.axis
+        return tuple(x[(*before, slice(end - n, end))] for n, end in zip(self.sizes, ends, strict=True))
+
+    def backward(self, gs):
+        return Concatenate(self.axis)(*(gs if isinstance(gs, tuple) else (gs,)))
+
+
+class Pad(Function):
+    """x with a margin of a constant value.  The gradient is g without the margin."""
+
+    def __init__(self, widths: tuple[tuple[int, int], ...], value: float) -> None:
+        self.widths, self.value = widths, value
+
+    def forward(self, x):
+        self.shape = x.shape
+        return array_module(x).pad(x, self.widths, constant_values=self.value)
+
+    def backward(self, g):
+        return g[tuple(slice(before, before + n) for (before, _), n in zip(self.widths, self.shape, strict=True))]
+
+
+# ------------------------------------------------------------------------------------------------- public functions
+
+
+def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes or axes given one by one, f(2, 3), or as one tuple, f((2, 3))."""
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else given
+
+
+@tensor_method("reshape")
+def reshape(x: Any, *shape: int | tuple[int, ...]) -> Any:
+    """x in another shape, in which one size may be -1: whatever is left."""
+    sizes = _sizes(shape)
+    known = math.prod(n for n in sizes if n != -1)
+    fits = known == x.size if -1 not in sizes else sizes.count(-1) == 1 and known != 0 and x.size % known == 0
+    if not fits or builtins.min(sizes, default=0) < -1:
+        raise ValueError(f"reshape: {x.size} elements of shape {x.shape} do not fill shape {sizes}")
+    return Reshape(sizes)(x)
+
+
+@tensor_method("flatten")
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """x with the axes from start_dim to end_dim (inclusive) made one."""
+    if x.ndim == 0:
+        return reshape(x, 1)
+    start, end = (_axis("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
+    if start > end:
+        raise ValueError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
+    return reshape(x, x.shape[:start] + (math.prod(x.shape[start : end + 1]),) + x.shape[end + 1 :])
+
+
+@tensor_method("transpose", "permute")
+def transpose(x: Any, *axes: int | tuple[int, ...]) -> Any:
+    """x with its axes in the given order, all of them; without an order, reversed. (swapaxes exchanges two.)"""
+    order = _sizes(axes) or tuple(reversed(range(x.ndim)))
+    if sorted(axis % builtins.max(x.ndim, 1) for axis in order) != list(range(x.ndim)):
+        raise ValueError(
+            f"transpose: expected each of the {x.ndim} axes once, got {order}; to exchange two axes use swapaxes"
+        )
+    return Transpose(tuple(axis % x.ndim for axis in order))(x)
+
+
+Tensor.T = property(transpose, doc="x with its axes reversed")
+
+
+@tensor_method("swapaxes")
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """x with two axes exchanged."""
+    order = list(range(x.ndim))
+    first, second = _axis("swapaxes", axis1, x.ndim), _axis("swapaxes", axis2, x.ndim)
+    order[first], order[second] = second, first
+    return Transpose(tuple(order))(x)
+
+
+@tensor_method("squeeze")
+def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+    """x without the given axes, which must have size 1; without all axes of size 1 when none is given."""
+    if axis is None:
+        return reshape(x, tuple(n for n in x.shape if n != 1))
+    axes = [_axis("squeeze", one, x.ndim) for one in (axis if isinstance(axis, tuple) else (axis,))]
+    if any(x.shape[one] != 1 for one in axes):
+        raise ValueError(f"squeeze: axis {axis} of shape {x.shape} does not have size 1")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+@tensor_method("unsqueeze")
+def unsqueeze(x: Any, axis: int) -> Any:
+    """x with a new axis of size 1 at position `axis` of the result."""
+    at = _axis("unsqueeze", axis, x.ndim + 1)
+    return reshape(x, x.shape[:at] + (1,) + x.shape[at:])
+
+
+@tensor_method("__getitem__")
+def getitem(x: Any, index: Any) -> Any:
+    """x[index], with slices, integers, None, `...`, integer arrays and boolean masks, as in NumPy."""
+    parts = index if isinstance(index, tuple) else (index,)
+    place = device_of(x.data if isinstance(x, Tensor) else x)
+    plain = tuple(_index_part(part, place) for part in parts)
+    common_device("indexing", (x, *plain))
+    return GetItem(plain if isinstance(index, tuple) else plain[0])(x)
+
+
+def _index_part(part: Any, place: Any) -> Any:
+    """One entry of an index, with Tensors and lists made arrays."""
+    if isinstance(part, Tensor):
+        return part.data
+    if isinstance(part, list):
+        return as_array(part, np.int64 if not part else None, None if place == CPU else place)
+    return part
+
+
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
+    """Tensors joined along `axis`; their other sizes must agree."""
+    shapes = [x.shape for x in tensors]
+    if not shapes:
+        raise ValueError("concatenate: expected at least one tensor")
+    at = _axis("concatenate", axis, len(shapes[0]))
+    if len({shape[:at] + shape[at + 1 :] for shape in shapes}) != 1 or len({len(shape) for shape in shapes}) != 1:
+        raise ValueError(f"concatenate: shapes must agree except on axis {axis}, got {', '.join(map(str, shapes))}")
+    return Concatenate(at)(*tensors)
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
+    """Tensors of one shape side by side along a new axis."""
+    if len({x.shape for x in tensors}) != 1:
+        raise ValueError(f"stack: expected tensors of one shape, got {', '.join(str(x.shape) for x in tensors)}")
+    return concatenate([unsqueeze(x, axis) for x in tensors], axis)
+
+
+@tensor_method("split")
+def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+    """x cut along `axis`: into pieces of one size (the last may be smaller), or of the given sizes."""
+    at = _axis("split", axis, x.ndim)
+    total = x.shape[at]
+    if isinstance(sizes, int):
+        if sizes < 1:
+            raise ValueError(f"split: expected a size of at least 1, got {sizes}")
+        sizes = [builtins.min(sizes, total - start) for start in range(0, total, sizes)] or [0]
+    if builtins.sum(sizes) != total or builtins.min(sizes) < 0:
+        raise ValueError(f"split: sizes {list(sizes)} do not add up to the {total} of axis {axis}")
+    return Split(list(sizes), at)(x)
+
+
+@tensor_method("pad")
+def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Any:
+    """x with `before` and `after` elements of `value` added along each axis: widths is one such pair an axis."""
+    pairs = tuple((int(before), int(after)) for before, after in widths)
+    if len(pairs) != x.ndim or builtins.min(builtins.min(pair) for pair in pairs) < 0:
+        raise ValueError(f"pad: expected {x.ndim} pairs (before, after) of at least 0, got {list(widths)}")
+    return Pad(pairs, value)(x)
+
+
+def _axis(op: str, axis: int, ndim: int) -> int:
+    """`axis` as a number from 0 to ndim−1."""
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{op}: axis {axis} does not exist in a tensor of {ndim} dimension(s)")
+    return axis % ndim

@@ -1,0 +1,60 @@
+"""Every engine test runs on each array library: NumPy, the stand-in for CuPy, and CuPy where there is a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import fakecupy
+import numpy as np
+import pytest
+
+import minidl
+from minidl import backend
+
+REQUIRE_GPU = os.environ.get("MINIDL_REQUIRE_GPU") == "1"
+
+
+def _gpu_missing() -> str:
+    """Why there is no usable GPU here; empty when there is one."""
+    try:
+        minidl.device("gpu")
+    except minidl.DeviceError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(params=["cpu", "fake", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The device a test computes on: "cpu", or "gpu" on the stand-in and, where there is one, on a real GPU."""
+    if request.param == "cpu":
+        yield "cpu"
+    elif request.param == "fake":
+        backend.set_gpu_module(fakecupy)
+        yield "gpu"
+        backend.set_gpu_module(None)
+    else:
+        yield "gpu"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a GPU its tests are deselected, all at once and said so; MINIDL_REQUIRE_GPU=1 makes that a failure."""
+    missing = _gpu_missing()
+    if not missing:
+        return
+    if REQUIRE_GPU:
+        raise pytest.UsageError(f"MINIDL_REQUIRE_GPU=1, but {missing}")
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    config.hook.pytest_deselected(items=on_gpu)
+    items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Each test starts from the same random numbers, whichever ran before it."""
+    minidl.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
