@@ -15,6 +15,7 @@ moment leaves the old file or the new one under the name, never a part of one (a
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -185,11 +186,11 @@ def _format_of(path: Path) -> _FileFormat:
 
 
 def _write_npz(file: BinaryIO, header: str, arrays: Arrays) -> None:
-    # Not numpy.savez: its names are keyword arguments (no "file"), and its members carry the time.
+    # Not numpy.savez: its names are keyword arguments (none can be "file"), and it cannot tell "a" from "a.npy".
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(HEADER_MEMBER), header)
+        archive.writestr(zipfile.ZipInfo(HEADER_MEMBER), header)  # a ZipInfo: the name alone would bring in the time
         for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
@@ -273,9 +274,9 @@ def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened
+    with contextlib.suppress(OSError):  # not every system can: the new file then gets its name a moment later
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # and the name is on the disk too
+            os.fsync(folder)  # now the name is on the disk, too
         finally:
             os.close(folder)

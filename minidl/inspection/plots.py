@@ -1,0 +1,91 @@
+"""Pictures of a training run, written as PNG files: learning curves, confusion matrices, gradient norms per layer.
+
+matplotlib comes with the extra `show`: pip install "minidl[show]".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
+    """Accuracy and loss, on the training and the test images, epoch by epoch: one column a network.
+
+    histories   for each network the epochs' figures: train_loss, train_accuracy, test_loss, test_accuracy
+    """
+    figure = _figure(columns=len(histories), rows=2)
+    axes = figure.subplots(2, len(histories), sharex="col", sharey="row", squeeze=False)
+    for column, (name, epochs) in enumerate(histories.items()):
+        number = np.arange(1, len(epochs) + 1)
+        for split, style in (("train", "--"), ("test", "-")):
+            axes[0, column].plot(number, [100 * e[f"{split}_accuracy"] for e in epochs], style, label=split)
+            axes[1, column].plot(number, [e[f"{split}_loss"] for e in epochs], style, label=split)
+        axes[0, column].set_title(name)
+        axes[1, column].set_xlabel("epoch")
+        axes[1, column].set_yscale("log")
+        for row in (0, 1):
+            axes[row, column].grid(alpha=0.3)
+    axes[0, 0].set_ylabel("accuracy, %")
+    axes[0, 0].set_ylim(80, 100.5)
+    axes[1, 0].set_ylabel("cross-entropy")
+    axes[0, 0].legend()
+    figure.savefig(path)
+
+
+def confusion_matrices(matrices: Mapping[str, np.ndarray], path: str | Path) -> None:
+    """For each network, how many images of each class (row) were given each label (column); K×K counts each.
+
+    Errors are what one looks for, so the colour shows them and leaves the diagonal, the right answers, grey.
+    """
+    columns = min(2, len(matrices))
+    rows = math.ceil(len(matrices) / columns)
+    figure = _figure(columns, rows, width=5.0, height=4.8)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, (name, matrix) in zip(axes, matrices.items(), strict=False):
+        K = len(matrix)
+        errors = np.where(np.eye(K, dtype=bool), 0, matrix)
+        axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(4, errors.max()))
+        for row, column in np.argwhere(matrix > 0):
+            right = row == column
+            axis.text(column, row, matrix[row, column], ha="center", va="center", color="0.55" if right else "black")
+        axis.set_xticks(range(K))
+        axis.set_yticks(range(K))
+        axis.set_title(f"{name}: {errors.sum()} of {matrix.sum()} wrong")
+        axis.set_xlabel("answer")
+        axis.set_ylabel("truth")
+    for axis in axes[len(matrices) :]:
+        axis.set_visible(False)
+    figure.savefig(path)
+
+
+def gradient_norms(norms: Mapping[str, Mapping[str, Mapping[str, float]]], path: str | Path) -> None:
+    """The norm of the gradient to each layer's weight, from the input (left) to the output (right), on a log scale.
+
+    norms   for each network, for each moment ("before training", ...), the norm by parameter name
+    """
+    figure = _figure(columns=len(norms), rows=1, height=3.4)
+    axes = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
+    for axis, (name, moments) in zip(axes, norms.items(), strict=True):
+        for moment, by_parameter in moments.items():
+            weights = [norm for parameter, norm in by_parameter.items() if parameter.endswith("weight")]
+            axis.plot(range(1, len(weights) + 1), weights, "o-", markersize=3, label=moment)
+        axis.set_yscale("log")
+        axis.set_title(name)
+        axis.set_xlabel("weight, input → output")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("‖gradient‖")
+    axes[0].legend()
+    figure.savefig(path)
+
+
+def _figure(columns: int, rows: int, width: float = 3.2, height: float = 2.6) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('pictures need matplotlib: pip install "minidl[show]"') from error
+    return Figure(figsize=(width * columns + 0.6, height * rows + 0.4), dpi=120, layout="constrained")
