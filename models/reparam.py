@@ -1,8 +1,8 @@
 """Structural re-parameterisation: other weights, the same function (Ding et al., RepVGG, arXiv 2101.03697, §3.3).
 
-In inference a batch norm is a scale and a shift of each channel, so it folds into the convolution before it; 1×1 filters
-and the identity are 3×3 filters that are mostly zero; and convolutions of one input add up by adding their filters. Four
-steps, each exact, that turn a training network of several branches into a plain one.
+In inference a batch norm is a scale and a shift of each channel, so it folds into the convolution before it; 1×1
+filters and the identity are 3×3 filters that are mostly zero; and convolutions of one input add up by adding their
+filters. Four steps, each exact, that turn a training network of several branches into a plain one.
 
 Kernels are raw arrays (KH, KW, C/G, F), biases (F,).
 """

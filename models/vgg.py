@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from minidl import nn
 from minidl.nn import init
 
@@ -18,7 +16,8 @@ from minidl.nn import init
 def vgg_stage(in_channels: int, channels: int, convolutions: int, batch_norm: bool = True) -> nn.Sequential:
     """`convolutions` × (3×3 convolution, batch norm if asked for, ReLU), then 2×2 max pooling.
 
-    (N, H, W, in_channels) → (N, ⌊H/2⌋, ⌊W/2⌋, channels). As in torchvision, convolutions keep their bias under batch norm.
+    (N, H, W, in_channels) → (N, ⌊H/2⌋, ⌊W/2⌋, channels). As in torchvision, a convolution keeps its
+    bias under batch norm.
     """
     layers: list[nn.Module] = []
     for i in range(convolutions):
@@ -64,21 +63,12 @@ class VGG(nn.Module):
             nn.Linear(hidden, num_classes),
         )
         for module in self.modules():
-            _initialise(module)
+            if isinstance(module, nn.Conv2d):
+                module.weight.data = init.kaiming_normal(module.weight.shape, mode="fan_out")
 
     def forward(self, x: Any) -> Any:
         """Images (N, H, W, in_channels) → scores (N, num_classes)."""
         return self.classifier(self.avgpool(self.features(x)))
-
-
-def _initialise(module: nn.Module) -> None:
-    """torchvision's initial weights: Kaiming normal over fan_out for convolutions, N(0, 0.01) for linear; biases 0."""
-    if isinstance(module, nn.Conv2d):
-        module.weight.data = init.kaiming_normal(module.weight.shape, mode="fan_out")
-        module.bias.data = np.zeros_like(module.bias.data)
-    elif isinstance(module, nn.Linear):
-        module.weight.data = init.normal(module.weight.shape, 0.01)
-        module.bias.data = np.zeros_like(module.bias.data)
 
 
 def vgg_small(num_classes: int = 10, in_channels: int = 1) -> VGG:

@@ -1,0 +1,1 @@
+"""Honest comparisons: every answer is checked before it is timed, and ratios are taken within one run."""

@@ -1,0 +1,39 @@
+"""How large the gradient is in each layer: whether it still reaches the first ones (lecture: vanishing gradients)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from minidl import functional as F
+from minidl.backend import generator_state, set_generator_state, to_host
+from minidl.nn import Module
+from minidl.tensor import Tensor
+
+
+def gradient_norms(model: Module, images: Any, labels: Any, aux_weight: float = 0.3) -> dict[str, float]:
+    """‖∂L/∂W‖₂ for each weight matrix and filter bank W of `model`, by name, from the input to the output.
+
+    L is the cross-entropy of one batch, in training mode.
+
+    It is measured on a copy: the model's weights, gradients, running statistics and mode, and the random numbers that
+    come next, stay as they are. Auxiliary scores count with `aux_weight`, as in training.
+    """
+    before = generator_state()
+    try:
+        probe = copy.deepcopy(model).train()
+        probe.zero_grad()
+        device = next(probe.parameters()).device
+        output = probe(Tensor(images, device=device))
+        labels = Tensor(labels, device=device)
+        scores, *auxiliary = output if isinstance(output, tuple) else (output,)
+        loss = F.cross_entropy(scores, labels)
+        for auxiliary_scores in auxiliary:
+            loss = loss + aux_weight * F.cross_entropy(auxiliary_scores, labels)
+        loss.backward()
+    finally:
+        set_generator_state(before)
+    weights = ((name, p) for name, p in probe.named_parameters() if p.ndim > 1 and p.grad is not None)
+    return {name: float(np.linalg.norm(to_host(p.grad.data))) for name, p in weights}
