@@ -363,7 +363,7 @@ class ndarray:
         _require_current_device("indexing with an array", [self, *arrays])
         if any(array.dtype == bool for array in arrays):
             _synchronise("boolean-mask indexing")
-        return _wrap(np.array(self._host[items]), self.device)
+        return _wrap(np.asarray(self._host[items]), self.device)
 
     def __setitem__(self, index, value) -> None:
         items, arrays = _host_index(index)
@@ -492,7 +492,6 @@ def _run(name: str, host_function, kind: str, args, kwargs):
     operands: list[ndarray] = []
     host_args = [_unwrap(name, value, operands) for value in args]
     host_kwargs = {key: _unwrap(name, value, operands) for key, value in kwargs.items()}
-    _require_one_device(name, operands)
     if kind in ("computation", "synchronising"):
         _require_current_device(name, operands)
     with np.errstate(all="ignore"):  # a GPU gives no floating-point warnings
@@ -562,6 +561,7 @@ def _device_function(name: str, parameters: list[str], host_function, kind: str)
         bound = _bind(name, parameters, args, kwargs)
         _check_arguments(name, parameters[0], bound, takes_arrays=kind != "creation" and name != "einsum")
         if bound.get("out") is not None:
+            _require_array(name, "out", bound["out"])
             _require_writeable(name, bound["out"])
         if kind == "synchronising":
             _synchronise(f"{name}()")
@@ -585,8 +585,9 @@ class ufunc:
             *args, out = args
         if len(args) != self.nin:
             raise TypeError(f"{self.__name__} takes {self.nin} operands, got {len(args)}")
-        _require_operands(self.__name__, args if out is None else [*args, out])
+        _require_operands(self.__name__, args)
         if out is not None:
+            _require_array(self.__name__, "out", out)
             _require_writeable(self.__name__, out)
         options = {"out": out, "dtype": dtype, "casting": casting}
         return _run(self.__name__, self._function, "computation", args, options)

@@ -109,9 +109,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     return y
 
 
-def avg_pool2d(
-    x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-):  # fmt: skip
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     """The sum of each window over a divisor. (N, H, W, C) -> (N, OH, OW, C)
 
     The divisor is divisor_override if given; else the number of window positions inside the padded image

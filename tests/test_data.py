@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,7 +81,9 @@ def loader_threads():
 def test_array_dataset_items_and_batches_are_copies_of_the_rows():
     dataset = numbered()
     image, label = dataset[3]
-    assert image.shape == (5, 4, 2) and label == 3 and (image == 4).all()
+    assert image.shape == (5, 4, 2)
+    assert label == 3
+    assert (image == 4).all()
     image[...] = -1
     images, labels = dataset.batch([5, 0, 5])
     np.testing.assert_array_equal(images[:, 0, 0, 0], [6, 1, 6])
@@ -110,7 +113,9 @@ def test_single_items_draw_from_the_global_generator():
 def test_subset_keeps_its_order_and_hands_the_generator_on():
     dataset = numbered(transform=AUGMENT)
     subset = Subset(dataset, [7, 2, 9])
-    assert len(subset) == 3 and subset[0][1] == 7 and subset[-1][1] == 9
+    assert len(subset) == 3
+    assert subset[0][1] == 7
+    assert subset[-1][1] == 9
     images, labels = subset.batch([2, 1], np.random.default_rng(0))
     expected, _ = dataset.batch([9, 2], np.random.default_rng(0))
     np.testing.assert_array_equal(labels, [9, 2])
@@ -119,7 +124,8 @@ def test_subset_keeps_its_order_and_hands_the_generator_on():
 
 def test_a_dataset_of_items_is_stacked():
     images, labels = Squares().batch(np.array([3, 1]))
-    assert images.shape == (2, 2, 3, 1) and images.dtype == np.float32
+    assert images.shape == (2, 2, 3, 1)
+    assert images.dtype == np.float32
     np.testing.assert_array_equal(images[:, 0, 0, 0], [9, 1])
     np.testing.assert_array_equal(labels, [3, 1])
 
@@ -169,7 +175,8 @@ def test_to_float_and_pad():
     assert floats.dtype == np.float32
     np.testing.assert_array_equal(floats, (pixels / 255.0).astype(np.float32))
     padded = Pad(2)(pixels)
-    assert padded.shape == (2, 7, 8, 1) and padded.dtype == np.uint8
+    assert padded.shape == (2, 7, 8, 1)
+    assert padded.dtype == np.uint8
     np.testing.assert_array_equal(padded[:, 2:-2, 2:-2], pixels)
     assert padded.sum(dtype=int) == pixels.sum(dtype=int)
 
@@ -177,7 +184,8 @@ def test_to_float_and_pad():
 def test_random_shift_moves_each_image_by_itself_and_zeros_come_in():
     images = random_images(np.random.default_rng(0), 300, 5, 4, 2)
     shifted = RandomShift(2)(images, np.random.default_rng(1))
-    assert shifted.dtype == np.float32 and shifted.shape == images.shape
+    assert shifted.dtype == np.float32
+    assert shifted.shape == images.shape
     seen = set()
     for image, moved in zip(images, shifted, strict=True):
         matches = []
@@ -251,9 +259,12 @@ def test_transforms_refuse(call, error, message):
 
 def test_digits_are_the_published_ones():
     images, labels = load_digits()
-    assert images.shape == (1797, 8, 8, 1) and images.dtype == np.float32
-    assert labels.shape == (1797,) and labels.dtype == np.int64
-    assert images.min() == 0 and images.max() == 1
+    assert images.shape == (1797, 8, 8, 1)
+    assert images.dtype == np.float32
+    assert labels.shape == (1797,)
+    assert labels.dtype == np.int64
+    assert images.min() == 0
+    assert images.max() == 1
     # the class distribution that the data set's description gives for its test part
     np.testing.assert_array_equal(np.bincount(labels), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180])
     np.testing.assert_array_equal(16 * images[0, 0, :, 0], [0, 0, 5, 13, 9, 1, 0, 0])  # its first line, a zero
@@ -268,6 +279,8 @@ def test_digits_split_is_stratified_fixed_and_complete():
     total, held_out = np.bincount(everything.labels), np.bincount(test.labels)
     assert (np.abs(held_out - total / 5) < 1).all()
     rows = [image.tobytes() for image in everything.images]
+    by_class = sorted(range(1797), key=lambda i: everything.labels[i])  # sorted() keeps the order of equals
+    assert [rows[i] for i in sorted(by_class[::5])] == [image.tobytes() for image in test.images]
     assert len(set(rows)) == 1797  # no two images are alike, so the parts can be compared as sets
     parts = [image.tobytes() for image in [*train.images, *test.images]]
     assert sorted(parts) == sorted(rows)
@@ -282,7 +295,7 @@ def test_digits_split_is_stratified_fixed_and_complete():
 
 def test_digits_take_a_transform_and_refuse_an_unknown_split():
     assert digits("test", transform=Pad(4))[0][0].shape == (16, 16, 1)
-    with pytest.raises(ValueError, match="split must be .*'validation'"):
+    with pytest.raises(ValueError, match=r"split must be .*'validation'"):
         digits("validation")
 
 
@@ -340,11 +353,10 @@ def test_an_epoch_does_not_depend_on_what_happened_before():
     assert_batches_equal(disturbed, expected[2])
 
 
-def test_the_loader_leaves_the_global_generators_alone():
-    ours, numpys = backend.generator_state(), np.random.get_state()[1].copy()
+def test_the_loader_leaves_the_global_generator_alone():
+    before = backend.generator_state()
     list(DataLoader(numbered(transform=AUGMENT), 4, shuffle=True, prefetch=2))
-    assert backend.generator_state() == ours
-    np.testing.assert_array_equal(np.random.get_state()[1], numpys)
+    assert backend.generator_state() == before
 
 
 def test_transforms_choose_anew_in_each_batch_and_epoch():
@@ -358,15 +370,15 @@ def test_transforms_choose_anew_in_each_batch_and_epoch():
 def test_the_order_and_the_choices_of_a_batch_are_independent_draws():
     class Draws(Squares):
         def batch(self, indices, generator=None):
-            drawn.append(generator.integers(2**62))
+            drawn.append(generator.permutation(len(self)))
             return super().batch(indices)
 
     drawn = []
-    loader = DataLoader(Draws(), 2, shuffle=True)
+    loader = DataLoader(Draws(23), 5, shuffle=True)
     for _ in range(3):
         list(loader)
-    firsts = [np.random.default_rng(np.random.SeedSequence(0, spawn_key=(e,))).integers(2**62) for e in range(3)]
-    assert len({*drawn, *firsts}) == 15 + 3
+    drawn.extend(loader.order(epoch) for epoch in range(3))
+    assert len({draw.tobytes() for draw in drawn}) == 3 * 5 + 3
 
 
 @settings(max_examples=40, deadline=None)
@@ -486,7 +498,8 @@ def test_prefetched_batches_are_the_same_and_come_from_one_other_thread(prefetch
 
     threads = set()
     list(DataLoader(Watched(), 3, prefetch=prefetch))
-    assert len(threads) == 1 and threading.current_thread().name not in threads
+    assert len(threads) == 1
+    assert threading.current_thread().name not in threads
 
     dataset = numbered(transform=AUGMENT)
     direct = DataLoader(dataset, 4, shuffle=True, seed=3)
@@ -533,11 +546,11 @@ class Failing(Squares):
 def test_an_exception_arrives_in_its_turn_with_its_traceback(prefetch):
     seen = []
     with pytest.raises(KeyError, match="image 6 is unreadable") as caught:
-        for _, labels in DataLoader(Failing(), 2, prefetch=prefetch):
-            seen.extend(labels)
-    assert seen == [0, 1, 2, 3, 4, 5]
+        seen.extend(labels_of([batch]) for batch in DataLoader(Failing(), 2, prefetch=prefetch))
+    assert seen == [[0, 1], [2, 3], [4, 5]]
     frames = traceback.extract_tb(caught.tb)
-    assert frames[-1].name == "__getitem__" and frames[-1].line.startswith("raise KeyError")
+    assert frames[-1].name == "__getitem__"
+    assert frames[-1].line.startswith("raise KeyError")
     assert loader_threads() == []
 
 
@@ -548,9 +561,12 @@ def leave_by_break(loader):
 
 
 def leave_by_exception(loader):
-    with pytest.raises(ZeroDivisionError):
+    def train():
         for _ in loader:
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
 
 
 def leave_by_interrupt(loader):
@@ -577,6 +593,28 @@ def test_leaving_early_leaves_no_thread_behind(leave):
         assert loader_threads() == []
     finally:
         gc.enable()
+
+
+def test_leaving_early_drops_the_batches_that_were_not_begun(monkeypatch):
+    class Held(Squares):
+        def batch(self, indices, generator=None):
+            made.append(indices[0])
+            if indices[0] == 1:
+                begun.set()
+                assert left.wait(timeout=30)
+            return super().batch(indices)
+
+    def watched_shutdown(pool, wait=True, **options):
+        shutdown(pool, wait=False, **options)
+        left.set()
+        shutdown(pool, wait=wait)
+
+    made, begun, left, shutdown = [], threading.Event(), threading.Event(), ThreadPoolExecutor.shutdown
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", watched_shutdown)
+    for _ in DataLoader(Held(50), 1, prefetch=10):
+        assert begun.wait(timeout=30)
+        break
+    assert made == [0, 1]
 
 
 def test_an_iterator_that_is_never_finished_does_not_keep_python_from_exiting():

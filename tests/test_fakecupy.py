@@ -151,6 +151,8 @@ HOST_MIXES = {
     "ufunc operand": lambda x, h: xp.maximum(x, h),
     "ufunc out": lambda x, h: xp.exp(x, out=h),
     "function": lambda x, h: xp.sum(h),
+    "function out": lambda x, h: xp.sum(x, axis=0, out=h[0]),
+    "method out": lambda x, h: x.clip(0, 1, out=h),
     "second argument": lambda x, h: xp.where(x > 0, x, h),
     "condition": lambda x, h: xp.where(h > 0, x, x),
     "list element": lambda x, h: xp.concatenate([x, h]),
@@ -372,6 +374,7 @@ SHARED_VIEWS = {
     "transposed broadcast": lambda x: xp.broadcast_to(x[:, :1], (3, 4)).T,
     "reshaped broadcast": lambda x: xp.broadcast_to(x, (2, 3, 4)).reshape(2, 3, 2, 2),
     "windows": windows,
+    "a few repeats far apart": lambda x: xp.lib.stride_tricks.as_strided(x, (3, 2), (16, 0)),
     "one window": lambda x: windows(x)[0, 0],
 }
 WRITES = {
