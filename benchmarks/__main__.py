@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+from collections.abc import Callable, Mapping
 
 from benchmarks import convolution
 from benchmarks.convolution import LARGE, SMALL, Case, Engine
@@ -31,18 +32,18 @@ def main() -> None:
         print('PyTorch: not installed, no row for it; pip install "minidl[bench]"')
 
     compare(SMALL, {"minidl": convolution.minidl_engine, "plain loops": convolution.naive_engine}, max(3, rounds // 5))
-    engines = {"minidl": convolution.minidl_engine}
+    engines: dict[str, Callable[[Case], Engine]] = {"minidl": convolution.minidl_engine}
     if with_torch:
         engines["PyTorch NCHW"] = lambda case: convolution.torch_engine(case, channels_last=False)
         engines["PyTorch channels_last"] = lambda case: convolution.torch_engine(case, channels_last=True)
     compare(LARGE, engines, rounds)
 
 
-def compare(case: Case, engines: dict, rounds: int) -> None:
+def compare(case: Case, engines: Mapping[str, Callable[[Case], Engine]], rounds: int) -> None:
     """Check every engine's answer, then time all of them in turn and print a table; ratios are to the first row."""
     built: dict[str, Engine] = {name: build(case) for name, build in engines.items()}
-    for _, both in built.values():
-        convolution.check(case, both())
+    for _, forward_and_backward in built.values():
+        convolution.check(case, forward_and_backward())
     forward = interleaved({name: run for name, (run, _) in built.items()}, rounds)
     both = interleaved({name: run for name, (_, run) in built.items()}, rounds)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl import Tensor, naive
+from minidl import Tensor, grad, naive
 from minidl import functional as F
 
 
@@ -39,21 +39,21 @@ Engine = tuple[Callable[[], object], Callable[[], Result]]  # forward; forward a
 def inputs(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """x (N, H, W, C), w (3, 3, C, F) and the upstream gradient g (N, H, W, F), standard normal."""
     random = np.random.default_rng(0)
-    shapes = (case.N, case.size, case.size, case.C), (3, 3, case.C, case.F), (case.N, case.size, case.size, case.F)
-    return tuple(random.standard_normal(shape, dtype=np.float32) for shape in shapes)
+    x = random.standard_normal((case.N, case.size, case.size, case.C), dtype=np.float32)
+    w = random.standard_normal((3, 3, case.C, case.F), dtype=np.float32)
+    g = random.standard_normal((case.N, case.size, case.size, case.F), dtype=np.float32)
+    return x, w, g
 
 
 def minidl_engine(case: Case) -> Engine:
-    """`functional.conv2d`, recording, and `backward`."""
+    """`functional.conv2d`, recording, and `grad`."""
     x, w, g = inputs(case)
     x_tensor, w_tensor, g_tensor = Tensor(x, requires_grad=True), Tensor(w, requires_grad=True), Tensor(g)
 
     def both() -> Result:
-        x_tensor.zero_grad()
-        w_tensor.zero_grad()
         y = F.conv2d(x_tensor, w_tensor, padding=1)
-        y.backward(g_tensor)
-        return y.numpy(), x_tensor.grad.numpy(), w_tensor.grad.numpy()
+        to_x, to_w = grad(y, [x_tensor, w_tensor], g_tensor)
+        return y.numpy(), to_x.numpy(), to_w.numpy()
 
     return lambda: F.conv2d(x_tensor, w_tensor, padding=1), both
 
@@ -81,13 +81,12 @@ def torch_engine(case: Case, channels_last: bool) -> Engine:
     g_torch = torch.from_numpy(g.transpose(0, 3, 1, 2)).contiguous(memory_format=layout)
 
     def both() -> Result:
-        x_torch.grad = w_torch.grad = None
         y = torch.nn.functional.conv2d(x_torch, w_torch, padding=1)
-        y.backward(g_torch)
+        to_x, to_w = torch.autograd.grad(y, [x_torch, w_torch], g_torch)
         return (
             y.detach().numpy().transpose(0, 2, 3, 1),
-            x_torch.grad.numpy().transpose(0, 2, 3, 1),
-            w_torch.grad.numpy().transpose(2, 3, 1, 0),
+            to_x.numpy().transpose(0, 2, 3, 1),
+            to_w.numpy().transpose(2, 3, 1, 0),
         )
 
     return lambda: torch.nn.functional.conv2d(x_torch, w_torch, padding=1), both

@@ -10,7 +10,6 @@ from minidl.ops.shape import concatenate, stack
 from minidl.tensor import Tensor
 from minidl.version import __version__
 
-
 __all__ = [
     "Device",
     "DeviceError",

@@ -50,10 +50,10 @@ def no_grad() -> contextlib._GeneratorContextManager[None]:
 
 
 class Edge(NamedTuple):
-    """Where an input of a Function came from: output number `index` of `source`."""
+    """Where an input of a Function came from: output number `output` of `source`."""
 
     source: Leaf | Function
-    index: int
+    output: int
 
 
 class Spec(NamedTuple):
@@ -96,8 +96,10 @@ class Function:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls._input_names = tuple(inspect.signature(cls.forward).parameters)[1:]
-        cls._wanted_names = tuple(inspect.signature(cls.backward).parameters)[2:]
+        parameters = inspect.signature(cls.forward).parameters.values()
+        cls._input_names = tuple(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)[1:]
+        if cls.backward is not Function.backward:
+            cls._wanted_names = tuple(inspect.signature(cls.backward).parameters)[2:]
         for name in cls._wanted_names:
             if name != "y" and name not in cls._input_names:
                 raise TypeError(
@@ -108,12 +110,14 @@ class Function:
     def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{_name(self)}.forward is not written")
 
-    def backward(self, g: Any) -> Any:
+    def backward(self, g: Any, /, *wanted: Any) -> Any:
         raise NotImplementedError(f"{_name(self)}.backward is not written")
 
     def __call__(self, *inputs: Any) -> Any:
         """Apply the operation: to raw arrays, only computing; to Tensors (and constants), recording as well."""
         tensors = [x for x in inputs if isinstance(x, Tensor)]
+        if self.edges:  # its notes for backward belong to that call
+            raise RuntimeError(f"{_name(self)}: one instance records one call; make a new instance for another")
         if not tensors:
             return self.forward(*inputs)
         place = common_device(_name(self), inputs)
@@ -128,13 +132,11 @@ class Function:
 
     def _record(self, inputs: tuple[Any, ...], outputs: list[Tensor]) -> None:
         """Enter this use of the operation into the graph."""
-        if self.edges:
-            raise RuntimeError(f"{_name(self)}: one instance records one call; make a new instance for another")
         self.edges = tuple(
             Edge(x._source, x._index) if isinstance(x, Tensor) and x._source is not None else None for x in inputs
         )
-        self._input_specs = [spec_of(x) for x in inputs]
-        self._output_specs = [spec_of(y) for y in outputs]
+        self._input_specs: list[Any] = [spec_of(x) for x in inputs]
+        self._output_specs: list[Any] = [spec_of(y) for y in outputs]
         # The output is kept as a raw array: kept as a Tensor, which points back here, it would close a cycle.
         self._kept = [
             outputs[0].data if name == "y" else inputs[self._input_names.index(name)] for name in self._wanted_names
@@ -181,8 +183,6 @@ class Function:
 
 def checked_gradient(g: Any, spec: Spec, where: str, create_graph: bool) -> Any:
     """g, which must have the shape in `spec`, in the dtype in `spec`; as a Tensor when the pass is recorded."""
-    if g is None:
-        return None
     if not isinstance(g, Tensor | np.generic) and not is_array(g):
         raise TypeError(f"{where}: expected an array, got {type(g).__name__}")
     if g.shape != spec.shape:
@@ -200,7 +200,7 @@ def _name(source: Leaf | Function | None) -> str:
     return type(source).__name__
 
 
-def spec_of(x: Any) -> Spec | None:
+def spec_of(x: Any) -> Any:
     """The Spec of a Tensor or an array; None for a plain number."""
     return Spec(x.shape, x.dtype, device_of(_raw(x))) if hasattr(x, "dtype") else None
 

@@ -39,6 +39,12 @@ class Device:
     kind: str
     index: int = 0
 
+    def __post_init__(self) -> None:
+        if self.kind not in ("cpu", "gpu"):
+            raise ValueError(
+                f'Device: expected kind "cpu" or "gpu", got {self.kind!r}; device("gpu:1") reads such names'
+            )
+
     def __str__(self) -> str:
         return "cpu" if self.kind == "cpu" else f"gpu:{self.index}"
 
@@ -157,17 +163,22 @@ def as_array(data: Any, dtype: Any = None, target: Device | None = None) -> Arra
     Raises: TypeError for anything that is not numeric; ValueError for lists of uneven lengths.
     """
     if is_array(data):
-        array = data.copy() if target is None else to_device(data.copy(), target)
+        with active(device_of(data)):
+            array = data.copy()
     else:
-        array = np.array(data)
+        try:
+            array = np.array(data)
+        except ValueError as error:
+            raise ValueError("Tensor: expected nested lists of even lengths, got uneven ones") from error
         if array.dtype == np.float64 and not isinstance(data, np.generic):
             array = array.astype(np.float32 if dtype is None else dtype)
-        array = array if target is None else to_device(array, target)
-    if dtype is not None:
-        array = array.astype(dtype, copy=False)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"Tensor: expected real numbers or booleans, got {type(data).__name__} of dtype {array.dtype}")
-    return array
+    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    for one in (array.dtype, wanted):
+        if one.kind not in "fiub":
+            raise TypeError(f"Tensor: expected real numbers or booleans, got {type(data).__name__} of dtype {one}")
+    with active(device_of(array)):
+        array = array.astype(wanted, copy=False)
+    return array if target is None else to_device(array, target)
 
 
 def weak_scalar(number: Any, like: Array) -> Array:
@@ -182,7 +193,8 @@ def weak_scalar(number: Any, like: Array) -> Array:
             dtype = np.dtype(np.float32)
         elif dtype == np.bool_:
             dtype = np.dtype(np.int64)
-    return xp.asarray(number, dtype=dtype)
+    with active(device_of(like)):
+        return xp.asarray(number, dtype=dtype)
 
 
 # --------------------------------------------------------------------------------------------------- random numbers

@@ -1,7 +1,7 @@
 """Automatic differentiation, second half: the walk back through the graph. Tensor.backward() and grad().
 
-Let L = Σ ⟨gᵢ, outputᵢ⟩. Starting from the outputs, whose gradients are the given gᵢ, each Function turns the gradient of
-L to its output into the gradients of L to its inputs, and what arrives at a fork (a tensor used twice) is added up.
+Let L = Σ ⟨gᵢ, outputᵢ⟩. Starting from the outputs, whose gradients are the given gᵢ, each Function turns the gradient
+of L to its output into the gradients of L to its inputs, and what arrives at a fork (a tensor used twice) is added up.
 Functions are visited in topological order, every one before those it was computed from; so each is visited once, when
 its gradient is complete.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Edge, Function, Spec, as_tensor, checked_gradient, common_device, recording, spec_of
-from minidl.backend import CPU, Array, active, array_module, as_array, gpu_module, is_array
+from minidl.backend import CPU, Array, Device, active, array_module, as_array, device_of, gpu_module, is_array
 from minidl.tensor import Leaf, Tensor, tensor_method
 
 
@@ -32,10 +32,13 @@ def backward(
     or when `gradient` is missing for a tensor that is not a scalar.
     """
     found = _backpropagate([tensor], [gradient], None, create_graph, retain_graph or create_graph)
-    while found:
-        (leaf, _), g = found.popitem()
-        # A new array each: an op such as a + b hands the same one to both its inputs.
-        leaf.grad = as_tensor(g.copy() if leaf.grad is None else g + (leaf.grad if create_graph else leaf.grad.data))
+    with recording(create_graph):
+        while found:
+            (leaf, _), g = found.popitem()
+            if leaf.grad is None:
+                leaf.grad = _copy(g)  # an array each: an op such as a + b hands the same one to both its inputs
+            else:
+                leaf.grad = as_tensor(_add(g, leaf.grad if create_graph else leaf.grad.data))
 
 
 def grad(
@@ -45,8 +48,8 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
     retain_graph: bool | None = None,
-) -> tuple[Tensor | None, ...]:
-    """The gradients of Σᵢ ⟨grad_outputsᵢ, outputsᵢ⟩ to each of `inputs`; no `.grad` is touched.
+) -> tuple[Any, ...]:
+    """The gradients of Σᵢ ⟨grad_outputsᵢ, outputsᵢ⟩ to each of `inputs`, as Tensors; no `.grad` is touched.
 
     outputs, inputs  a tensor or a sequence of tensors; inputs may lie in the middle of the graph
     grad_outputs     ∂L/∂output for each output; None for those that are themselves scalars
@@ -58,9 +61,12 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for x in (*outputs, *inputs):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"grad: outputs and inputs must be Tensors, got {type(x).__name__}")
     if grad_outputs is None:
         grad_outputs = [None] * len(outputs)
-    elif isinstance(grad_outputs, Tensor) or is_array(grad_outputs):
+    elif not isinstance(grad_outputs, list | tuple):
         grad_outputs = [grad_outputs]
     if len(grad_outputs) != len(outputs):
         raise ValueError(f"grad: got {len(outputs)} output(s) but {len(grad_outputs)} grad_outputs")
@@ -69,14 +75,10 @@ def grad(
             raise RuntimeError(f"grad: input {i}, of shape {x.shape}, does not require gradients")
     wanted = [Edge(x._source, x._index) for x in inputs]
     retain_graph = create_graph if retain_graph is None else retain_graph
-    found = _backpropagate(outputs, grad_outputs, wanted, create_graph, retain_graph)
-    for i, edge in enumerate(wanted):
-        if edge not in found and not allow_unused:
-            raise RuntimeError(
-                f"grad: the outputs do not depend on input {i}; pass allow_unused=True to get None for it"
-            )
+    found = _backpropagate(outputs, grad_outputs, wanted, create_graph, retain_graph, allow_unused)
     # A copy each, for an op such as a + b hands the same array to both its inputs.
-    return tuple(as_tensor(found[edge].copy()) if edge in found else None for edge in wanted)
+    with recording(create_graph):
+        return tuple(_copy(found[edge]) if edge in found else None for edge in wanted)
 
 
 def _backpropagate(
@@ -85,6 +87,7 @@ def _backpropagate(
     wanted: Sequence[Edge] | None,
     create_graph: bool,
     retain_graph: bool,
+    allow_unused: bool = True,
 ) -> dict[Any, Any]:
     """The gradients that arrive at the `wanted` edges (None: at every leaf), as {edge: gradient}.
 
@@ -100,6 +103,8 @@ def _backpropagate(
             "backward: part of this graph was freed by an earlier backward pass; "
             "pass retain_graph=True to that one to go through the graph twice"
         )
+    if not allow_unused:
+        _require_used(wanted or (), outputs, order)
     targets = {edge.source for edge in wanted} if wanted is not None else {s for s in order if isinstance(s, Leaf)}
     leading = set(targets)  # the targets, and every Function on a path to one
     for source in reversed(order):
@@ -160,7 +165,33 @@ def _topological_order(roots: Sequence[Any]) -> list[Any]:
 def _accumulate(arriving: dict[Any, dict[int, Any]], edge: Edge, g: Any) -> None:
     """Add g to what has arrived at `edge`. Never in place: g may be shared with another edge."""
     so_far = arriving.setdefault(edge.source, {})
-    so_far[edge.index] = so_far[edge.index] + g if edge.index in so_far else g
+    so_far[edge.output] = _add(so_far[edge.output], g) if edge.output in so_far else g
+
+
+def _add(a: Any, b: Any) -> Any:
+    """a + b, computed on the device they are on."""
+    with active(_device(a)):
+        return a + b
+
+
+def _copy(g: Any) -> Tensor:
+    """g as a Tensor with memory of its own."""
+    with active(_device(g)):
+        return as_tensor(g.copy())
+
+
+def _device(g: Any) -> Device:
+    return g.device if isinstance(g, Tensor) else device_of(g)
+
+
+def _require_used(wanted: Sequence[Edge], outputs: Sequence[Tensor], order: Sequence[Any]) -> None:
+    """Refuse inputs that the outputs were not computed from, before anything is computed or freed."""
+    used = {Edge(y._source, y._index) for y in outputs} | {edge for source in order for edge in source.edges}
+    for i, edge in enumerate(wanted):
+        if edge not in used:
+            raise RuntimeError(
+                f"grad: the outputs do not depend on input {i}; pass allow_unused=True to get None for it"
+            )
 
 
 def _upstream(y: Tensor, gradient: Any, create_graph: bool) -> Any:
@@ -176,9 +207,10 @@ def _upstream(y: Tensor, gradient: Any, create_graph: bool) -> Any:
                 f"backward: the output has shape {y.shape}; only for a scalar can the gradient be left out. "
                 "Pass a gradient of that shape, or reduce the output first, with .sum() or .mean()"
             )
-        gradient = array_module(y.data).ones(y.shape, dtype=y.dtype)
+        with active(y.device):
+            gradient = array_module(y.data).ones(y.shape, dtype=y.dtype)
     elif not isinstance(gradient, Tensor):
-        gradient = as_array(gradient, y.dtype)
+        gradient = as_array(gradient, y.dtype, None if is_array(gradient) else y.device)
     common_device("backward", (y, gradient))
     if not create_graph and isinstance(gradient, Tensor):
         gradient = gradient.data

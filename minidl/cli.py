@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
-import importlib.util
+import io
+import json
+import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 import models
 from minidl import checks, demo, doctor
 from minidl.backend import DeviceError, device, manual_seed
 from minidl.checkpoint import CheckpointError
 from minidl.data import DataLoader
-from minidl.gradcheck import GradcheckError
-from minidl.nn import Module
+from minidl.gradcheck import GradcheckError, GradcheckReport
+from minidl.names import build, fault_of, try_out, unknown
 from minidl.recipe import Recipe, load_data, make_trainer
-from minidl.train import TrainingDiverged, evaluate
+from minidl.train import TrainingDiverged, TrainingInterrupted, evaluate
 from minidl.version import __version__
 
 DEFAULTS = Recipe()
+RECIPE_OPTIONS = [field.name for field in dataclasses.fields(Recipe)]
 
 
 class UsageError(Exception):
@@ -30,15 +34,25 @@ class UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns its exit status: 0; 1 when a check failed; 2 for a usage error; 130 after Ctrl-C."""
+    """Run a command. Its exit status: 0; 1 when a check failed; 2 for a usage error; 130 after Ctrl-C; 141 when stdout
+    was closed.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no × shows a question mark
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
         return 0
     try:
-        return options.run(options)
+        status: int = options.run(options)
+        print(end="", flush=True)  # here, where a closed pipe is still noticed
+        return status
+    except BrokenPipeError:  # `minidl ... | head`: its reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (
         UsageError,
         DeviceError,
@@ -51,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"minidl {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
-        print(f"\nminidl {options.command}: {str(interruption) or 'interrupted'}", file=sys.stderr)
-        if hasattr(options, "resume"):
+        when = f" after {interruption.epoch} epoch(s)" if isinstance(interruption, TrainingInterrupted) else ""
+        print(f"\nminidl {options.command}: interrupted{when}", file=sys.stderr)
+        if hasattr(options, "resume") and any((*options.output.glob("last.npz"), *options.output.glob("*/last.npz"))):
             again = arguments if options.resume else [*arguments, "--resume"]
             print(f"to go on:  minidl {shlex.join(again)}", file=sys.stderr)
         return 130
@@ -69,81 +84,85 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if options.output is None:
+        file, _, name = options.model.rpartition(":")
+        options.output = Path("runs") / (f"{Path(file).stem}-{name}" if file else name)
+    directory = options.output
     device(options.device)
-    directory = options.output or Path("runs") / options.model.replace(".py:", "-").replace("/", "-")
-    if (directory / "last.npz").exists() and not options.resume:
-        raise UsageError(f"{directory} already holds a run; add --resume to go on with it, or choose another --output")
-    recipe = Recipe(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Recipe)})
+    if options.resume != (directory / "last.npz").exists():
+        raise UsageError(
+            f"there is no run in {directory} to resume; leave --resume out to begin one"
+            if options.resume
+            else f"{directory} already holds a run; add --resume to go on with it, or choose another --output"
+        )
+    recipe = Recipe(**{name: getattr(options, name) for name in RECIPE_OPTIONS})
     train_set, test_set = load_data(options.data)
+    size, K = train_set.images.shape[1:], int(train_set.labels.max()) + 1
+    print(f"{len(train_set):,} training and {len(test_set):,} test images of {'×'.join(map(str, size))}, {K} classes")
     manual_seed(recipe.seed)
-    num_classes, in_channels = int(train_set.labels.max()) + 1, train_set.images.shape[-1]
-    model = _build(options.model, num_classes, in_channels)
+    with fault_of(options.model):
+        model = build(options.model, num_classes=K, in_channels=size[-1])
+        try_out(model, train_set.images[:2], num_classes=K)
     trainer = make_trainer(model, (train_set, test_set), recipe, directory)
+    _keep_options(options, directory / "options.json")
     if options.resume:
         print(f"resumed after epoch {trainer.resume()}")
-    trainer.fit(recipe.epochs)
+    with np.errstate(all="ignore"):  # the trainer looks for infinities itself, and says more
+        trainer.fit(recipe.epochs)
     result = evaluate(model, DataLoader(test_set, 256), recipe.device)
     print(f"test accuracy {result.accuracy:.2%} on {len(test_set)} images; checkpoints are in {directory}/")
     return 0
 
 
+def _keep_options(options: argparse.Namespace, path: Path) -> None:
+    """Write down what a new run is; a resumed one must be the same. The device may change."""
+    numbers = {"--" + name.replace("_", "-"): getattr(options, name) for name in RECIPE_OPTIONS if name != "device"}
+    asked = {"MODEL": options.model, "--data": options.data, **numbers}
+    if not options.resume:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asked, indent=2) + "\n")
+    elif path.exists():
+        begun = json.loads(path.read_text())
+        differing = [f"{option} {begun.get(option)}" for option in asked if asked[option] != begun.get(option)]
+        if differing:
+            raise UsageError(
+                f"{path.parent} was begun with {', '.join(differing)}: give the same to go on, or another --output"
+            )
+
+
 def _gradcheck(options: argparse.Namespace) -> int:
     known = checks.names()
     for name in options.name:
-        if name not in known and ".py:" not in name:
-            raise UsageError(_unknown("operator, block or model", name, known))
-    failed = 0
-    for name in options.name or known:
+        if name not in known and ":" not in name:
+            raise UsageError(unknown("operator, block or model", name, known))
+    names = options.name or known
+    width = max(map(len, names))
+    wrong = 0
+    for name in names:
         try:
-            if ".py:" in name:
-                first, second = checks.check_module(lambda name=name: _build(name, 10, 1), (4, 8, 8, 1), fast=True)
-            else:
-                first, second = checks.run(name)
+            first, second = checks.run(name) if name in known else _check_own(name)
         except GradcheckError as error:
-            failed += 1
-            print(f"{name:20} WRONG  {error}")
+            wrong += 1
+            print(f"{name:{width}}  WRONG: {error}", flush=True)
         else:
-            print(f"{name:20} first: {first}; second: {second}", flush=True)
-    print(
-        f"{failed} of {len(options.name or known)} wrong" if failed else "all gradients agree with finite differences"
-    )
-    return 1 if failed else 0
+            columns = (
+                f"{report.compared:>5,} {order} derivative{'s' if report.compared > 1 else ' '}  off by at most "
+                f"{report.worst_relative:.0e}"
+                for order, report in (("first", first), ("second", second))
+            )
+            print(f"{name:{width}}{'  '.join(columns)}", flush=True)
+    print(f"{wrong} of {len(names)} wrong" if wrong else "all gradients agree with finite differences")
+    return 1 if wrong else 0
+
+
+def _check_own(spec: str) -> list[GradcheckReport]:
+    with fault_of(spec):
+        return checks.check_module(lambda: build(spec, num_classes=10, in_channels=1), (4, 8, 8, 1), fast=True)
 
 
 def _doctor(options: argparse.Namespace) -> int:
     print(doctor.report())
     return 0
-
-
-def _build(spec: str, num_classes: int, in_channels: int) -> Module:
-    """The model called `spec`: one of `models.names()`, or a class or function in a file, "my_net.py:Net"."""
-    path, colon, attribute = spec.rpartition(":")
-    if not colon:
-        return models.create(spec, num_classes, in_channels)
-    if not Path(path).is_file():
-        raise UsageError(f"{path}: no such file (a model of your own is given as FILE.py:NAME)")
-    module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    builder: Callable[..., Module] | None = getattr(module, attribute, None)
-    if builder is None:
-        public = [name for name in vars(module) if not name.startswith("_")]
-        raise UsageError(f"{path}: {_unknown('name', attribute, public)}")
-    model = builder(num_classes=num_classes, in_channels=in_channels)
-    if not isinstance(model, Module):
-        raise UsageError(
-            f"{spec}(num_classes=..., in_channels=...) gave a {type(model).__name__}, not a minidl.nn.Module"
-        )
-    return model
-
-
-def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"unknown {kind} {name!r}: " + (
-        f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------- options
@@ -163,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "doctor",
         help="what minidl runs on here, what is missing, and how to install it",
-        description="Print versions, BLAS kernels and threads, the GPU, and for each missing package the command for it.",
+        description="Print versions, BLAS kernels and threads, the GPU, and the command for each missing package.",
     ).set_defaults(run=_doctor)
     return parser
 
@@ -179,8 +198,11 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
             "is replaced."
         ),
     )
-    parser.add_argument("--family", action="append", choices=list(demo.FAMILIES), help="only this one; may be repeated")
-    parser.add_argument("--epochs", type=_positive, default=DEFAULTS.epochs, help="default %(default)s")
+    families = list(demo.FAMILIES)
+    text = f"only this one of {', '.join(families)}; may be repeated"
+    parser.add_argument("--family", action="append", choices=families, metavar="FAMILY", help=text)
+    text = "passes over the training images (default %(default)s)"
+    parser.add_argument("--epochs", type=_positive, default=DEFAULTS.epochs, metavar="X", help=text)
     _add_common(parser)
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR", help="default %(default)s")
     parser.set_defaults(run=_demo)
@@ -190,7 +212,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "train",
         help="train one network",
-        description="Train a network by SGD with Nesterov momentum and a cosine learning rate, with a checkpoint an epoch.",
+        description="Train a network by SGD with Nesterov momentum and a cosine learning rate; each epoch is saved.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help=f"{', '.join(models.names())}, or one of your own as FILE.py:NAME"

@@ -38,6 +38,9 @@ def run(families: Sequence[str], recipe: Recipe, directory: Path, resume: bool) 
     """
     plots.require_matplotlib()  # before minutes of training, not after
     directory.mkdir(parents=True, exist_ok=True)
+    if not resume:  # an earlier demo's checkpoints must not be taken for this one's, if this one is interrupted
+        for family in families:
+            (directory / FAMILIES[family] / "last.npz").unlink(missing_ok=True)
     summary: dict[str, Any] = {"recipe": dataclasses.asdict(recipe), "families": {}}
     curves, confusions, norms = {}, {}, {}
     for family in families:
@@ -68,7 +71,11 @@ def run(families: Sequence[str], recipe: Recipe, directory: Path, resume: bool) 
         confusions[family] = result.confusion
         norms[family] = {"before training": before, "after": gradient_norms(model, *first_batch)}
 
-    plots.learning_curves(curves, directory / "learning_curves.png")
+    objective = (
+        f"cross-entropy with label smoothing {recipe.label_smoothing}; "
+        "in the training curve, auxiliary heads (Inception) add to it"
+    )
+    plots.learning_curves(curves, directory / "learning_curves.png", objective)
     plots.confusion_matrices(confusions, directory / "confusion.png")
     plots.gradient_norms(norms, directory / "gradient_norms.png")
     (directory / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from minidl.ops.broadcast import floating
 from minidl.ops.conv import conv2d
 from minidl.ops.dropout import dropout
 from minidl.ops.loss import cross_entropy, mse_loss
@@ -38,6 +39,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
     Raises: ValueError when shapes do not fit. PyTorch's weight is (O, I): transpose it.
     """
+    x = floating(x)
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ValueError(f"linear: input {x.shape} does not fit weight {weight.shape}; expected (..., I) and (I, O)")
     if bias is not None and bias.shape != weight.shape[1:]:

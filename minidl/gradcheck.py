@@ -1,7 +1,7 @@
 """Gradients proven right: backward passes against finite differences.
 
-A derivative is the slope between two nearby points. For a random direction v over the outputs, L(x) = Σ ⟨v, f(x)⟩ is one
-number; moving one element of one input by ±ε gives its central difference
+A derivative is the slope between two nearby points. For a random direction v over the outputs, L(x) = Σ ⟨v, f(x)⟩ is
+one number; moving one element of one input by ±ε gives its central difference
 
     ∂L/∂xᵢ ≈ (L(x + ε eᵢ) − L(x − ε eᵢ)) / 2ε        with an error of order ε² from the formula, 10⁻¹⁶/ε from rounding
 
@@ -60,30 +60,25 @@ def gradcheck(
     Raises: GradcheckError naming the input, the index and both values; also when `function` is not deterministic (a
     function with dropout must call manual_seed itself). TypeError for inputs that are not float64.
     """
-    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
-    if not checked:
-        raise ValueError("gradcheck: no input requires gradients")
-    for i in checked:
-        if inputs[i].dtype != np.float64:
-            raise TypeError(
-                f"gradcheck: input {i} is {inputs[i].dtype}; differences need float64, for in float32 rounding alone "
-                "is as large as the tolerance"
-            )
+    checked = _inputs_to_check(inputs)
     random = _random_numbers(seed, 1)
     outputs = _as_tuple(function(*inputs))
     upstream = [_random_like(random, y) for y in outputs]
 
     def total() -> float:
         results = _as_tuple(function(*inputs))
-        return sum(float((y.data * v).sum()) for y, v in zip(results, upstream, strict=True))
+        return sum((y.detach() * v).sum().item() for y, v in zip(results, upstream, strict=True))
 
-    if total() != total():
+    first, second = total(), total()
+    if not np.isfinite(first):
+        raise GradcheckError(f"gradcheck: the function gives {first}; differences need finite values")
+    if first != second:
         raise GradcheckError(
             "gradcheck: the function gave two results for one input; if it draws random numbers, it must restart them "
             "itself, with manual_seed"
         )
     targets = [inputs[i] for i in checked]
-    gradients = grad(outputs, targets, [Tensor(v) for v in upstream], allow_unused=True)
+    gradients = grad(outputs, targets, upstream, allow_unused=True)
     analytic = [np.zeros(x.shape) if g is None else g.numpy() for x, g in zip(targets, gradients, strict=True)]
     if fast:
         return _compare_along_direction(total, targets, analytic, random, eps, atol, rtol)
@@ -100,7 +95,7 @@ def gradgradcheck(
     seed: int = 0,
 ) -> GradcheckReport:
     """Check second derivatives: gradcheck of the gradients, as functions of the inputs and of the upstream gradient."""
-    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+    checked = _inputs_to_check(inputs)
     outputs = _as_tuple(function(*inputs))
     random = _random_numbers(seed, 2)
     upstream = [Tensor(_random_like(random, y), requires_grad=True) for y in outputs]
@@ -117,6 +112,20 @@ def gradgradcheck(
         return tuple(g for g in results if g is not None)
 
     return gradcheck(gradients, [*inputs, *upstream], eps, atol, rtol, fast, seed)
+
+
+def _inputs_to_check(inputs: Sequence[Any]) -> list[int]:
+    """The numbers of the inputs that require gradients; these must be float64."""
+    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+    if not checked:
+        raise ValueError("gradcheck: no input requires gradients")
+    for i in checked:
+        if inputs[i].dtype != np.float64:
+            raise TypeError(
+                f"gradcheck: input {i} is {inputs[i].dtype}; differences need float64, for in float32 rounding alone "
+                "is as large as the tolerance"
+            )
+    return checked
 
 
 def _compare_elements(
@@ -156,7 +165,7 @@ def _compare_along_direction(
     atol: float,
     rtol: float,
 ) -> GradcheckReport:
-    """Move all inputs at once along a random direction of length 1, and compare with the sum of gradient · direction."""
+    """Move all inputs at once along a random direction of length 1; its slope is the sum of gradient · direction."""
     directions = [random.standard_normal(x.shape) for x in targets]
     length = np.sqrt(sum((u * u).sum() for u in directions))
     directions = [u / length for u in directions]
@@ -177,10 +186,10 @@ def _slope(total: Callable[[], float], tensors: list[Tensor], directions: list[n
     steps = [to_device(eps * u, x.device) for x, u in zip(tensors, directions, strict=True)]
     try:
         for x, original, step in zip(tensors, originals, steps, strict=True):
-            x.data = original + step
+            x.data = (Tensor._wrap(original) + step).data
         above = total()
         for x, original, step in zip(tensors, originals, steps, strict=True):
-            x.data = original - step
+            x.data = (Tensor._wrap(original) - step).data
         below = total()
     finally:
         for x, original in zip(tensors, originals, strict=True):

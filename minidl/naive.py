@@ -1,7 +1,7 @@
 """Convolution and pooling as plain loops: each formula written down, one loop for each of its axes.
 
 Start here. Nothing on this page is fast, and nothing is hidden: arrays are NumPy arrays, images are (N, H, W, C), and
-every function is followed by its backward. The engine computes the same numbers thousands of times faster (`ops/` has
+every function is followed by its backward. The engine computes the same numbers, only far faster (`ops/` has
 the idea, `kernels/` the speed), and its tests compare the two.
 
 All loops ask the same question: which pixel does element (kh, kw) of the window over output (oh, ow) look at?

@@ -34,42 +34,100 @@ class Recipe:
     device: str = "cpu"
 
 
-def load_data(name: str) -> tuple[ArrayDataset, ArrayDataset]:
-    """The training and test images of "digits", or of a `.npz` file.
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
-    The file holds arrays train_images (N, H, W, C) or (N, H, W), train_labels (N,), test_images and test_labels. Bytes
-    are scaled to [0, 1].
+
+def load_data(name: str) -> tuple[ArrayDataset, ArrayDataset]:
+    """The training and test images of "digits", or of a `.npz` file; training images are shifted by up to a pixel.
+
+    The file holds train_images (N, H, W, C) or (N, H, W), bytes or floating, train_labels (N,), the classes numbered
+    0, 1, 2, ... without gaps, and test_images and test_labels like them. Bytes are scaled to [0, 1].
+
+    Raises: ValueError that names the file and what is wrong in it; OSError when it cannot be opened.
     """
     shift = RandomShift(1)
     if name == "digits":
         return digits("train", shift), digits("test")
+    arrays = _read_arrays(name)
+    train_images, test_images = (_images(name, key, arrays[key]) for key in ("train_images", "test_images"))
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise ValueError(
+            f"{name}: train_images and test_images must be of one size, with the same channels; they are "
+            f"{train_images.shape} and {test_images.shape}"
+        )
+    train_labels = _labels(name, "train_labels", arrays["train_labels"], len(train_images))
+    test_labels = _labels(name, "test_labels", arrays["test_labels"], len(test_images))
+    classes = np.unique(train_labels)
+    if len(classes) < 2 or not np.array_equal(classes, np.arange(len(classes))):
+        raise ValueError(
+            f"{name}: train_labels must be the classes 0, 1, 2, ... without gaps, two at least; they go from "
+            f"{classes[0]} to {classes[-1]} with {len(classes)} different values: number them anew"
+        )
+    if not np.isin(test_labels, classes).all():
+        raise ValueError(
+            f"{name}: test_labels must be classes of train_labels, 0 to {classes[-1]}; they go from "
+            f"{test_labels.min()} to {test_labels.max()}"
+        )
+    return ArrayDataset(train_images, train_labels, shift), ArrayDataset(test_images, test_labels)
+
+
+def _read_arrays(name: str) -> dict[str, np.ndarray]:
     if not name.endswith(".npz"):
-        raise ValueError(f'data: expected "digits" or a file ending in .npz, got {name!r}')
-    expected = ("train_images", "train_labels", "test_images", "test_labels")
-    with np.load(name, allow_pickle=False) as archive:
-        missing = [key for key in expected if key not in archive]
-        if missing:
-            raise ValueError(f"data: {name} has no {', '.join(missing)}; it must hold {', '.join(expected)}")
-        arrays = {key: archive[key] for key in expected}
-    for key in ("train_images", "test_images"):
-        images = arrays[key]
-        images = images[..., None] if images.ndim == 3 else images
-        scale = 255 if images.dtype == np.uint8 else 1
-        arrays[key] = images.astype(np.float32) / np.float32(scale)
-    return (
-        ArrayDataset(arrays["train_images"], arrays["train_labels"].astype(np.int64), shift),
-        ArrayDataset(arrays["test_images"], arrays["test_labels"].astype(np.int64)),
-    )
+        raise ValueError(f'data must be "digits" or a file ending in .npz, got {name!r}')
+    try:
+        with open(name, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in ARRAYS if key in archive}
+    except OSError:  # no such file, or no permission: it says so itself
+        raise
+    except Exception as error:  # NumPy raises almost anything for damaged bytes
+        raise ValueError(
+            f"{name} cannot be read: it must be an .npz file of arrays of numbers, as numpy.savez writes it; this one "
+            "is damaged or another kind of file"
+        ) from error
+    missing = [key for key in ARRAYS if key not in arrays]
+    if missing:
+        raise ValueError(f"{name} has no {', '.join(missing)}; it must hold {', '.join(ARRAYS)}")
+    return arrays
+
+
+def _images(name: str, key: str, images: np.ndarray) -> np.ndarray:
+    """As float32 (N, H, W, C)."""
+    is_bytes = images.dtype == np.uint8
+    if images.ndim not in (3, 4) or images.size == 0 or not (is_bytes or images.dtype.kind == "f"):
+        raise ValueError(
+            f"{name}: {key} must be (N, H, W, C) or (N, H, W), none of them 0, and uint8 (0 to 255) or floating; it is "
+            f"{images.dtype} {images.shape}"
+        )
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        images = images.astype(np.float32) / np.float32(255 if is_bytes else 1)
+    if not np.isfinite(images).all():
+        raise ValueError(f"{name}: {key} has pixels that are NaN or infinite")
+    return images[..., None] if images.ndim == 3 else images
+
+
+def _labels(name: str, key: str, labels: np.ndarray, count: int) -> np.ndarray:
+    """As int64 (N,)."""
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: {key} must be integers of shape ({count},), a class for each image; it is "
+            f"{labels.dtype} {labels.shape}"
+        )
+    return labels.astype(np.int64)
 
 
 def make_trainer(model: Module, data: tuple[ArrayDataset, ArrayDataset], recipe: Recipe, directory: Path) -> Trainer:
-    """A Trainer that trains `model` on `data` by the recipe and keeps its checkpoints in `directory`."""
+    """A Trainer that trains `model` on `data` by the recipe and keeps its checkpoints in `directory`.
+
+    Raises: ValueError for a number of the recipe that cannot be.
+    """
     train_set, test_set = data
+    if recipe.batch_size > len(train_set):
+        raise ValueError(f"a batch of {recipe.batch_size} images is more than the {len(train_set)} training images")
     model.to(recipe.device)
     optimizer = SGD(
         [
             {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in model.parameters() if p.ndim == 1]},
+            {"params": [p for p in model.parameters() if p.ndim <= 1]},
         ],
         lr=recipe.lr,
         momentum=recipe.momentum,
@@ -80,7 +138,7 @@ def make_trainer(model: Module, data: tuple[ArrayDataset, ArrayDataset], recipe:
         optimizer,
         DataLoader(train_set, recipe.batch_size, shuffle=True, drop_last=True, seed=recipe.seed, prefetch=2),
         DataLoader(test_set, 256),
-        schedule=CosineAnnealingLR(optimizer, T_max=recipe.epochs, warmup=1),
+        schedule=CosineAnnealingLR(optimizer, T_max=recipe.epochs, warmup=min(1, recipe.epochs - 1)),
         loss=lambda scores, labels: F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing),
         device=recipe.device,
         directory=directory,

@@ -105,8 +105,8 @@ class Tensor:
     def requires_grad(self, wanted: bool) -> None:
         if not self.is_leaf:
             raise RuntimeError(
-                f"requires_grad can be set on leaves only, and this tensor was computed by {type(self._source).__name__}; "
-                "use .detach() for a copy outside the graph"
+                "requires_grad can be set on leaves only, and this tensor was computed by "
+                f"{type(self._source).__name__}; use .detach() for the same data outside the graph"
             )
         if wanted and not is_floating(self.dtype):
             raise TypeError(f"requires_grad: only floating tensors have gradients, this one is {self.dtype}")
@@ -122,9 +122,12 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if not isinstance(self._source, Leaf):
             raise RuntimeError("grad can be set on leaves that require gradients only")
-        if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+        if value is not None and (value.shape, value.dtype, value.device) != (self.shape, self.dtype, self.device):
             raise ValueError(
-                f"grad: expected shape {self.shape} and dtype {self.dtype}, got {value.shape} and {value.dtype}"
+                f"grad: expected shape {self.shape}, dtype {self.dtype}, on {self.device}; "
+                f"got {value.shape}, {value.dtype}, on {value.device}"
             )
         self._source.grad = value
 
@@ -209,6 +212,35 @@ class Tensor:
     __neg__: ClassVar[Op]
     __abs__: ClassVar[Op]
     __getitem__: ClassVar[Op]
+    reshape: ClassVar[Op]
+    flatten: ClassVar[Op]
+    transpose: ClassVar[Op]
+    permute: ClassVar[Op]
+    swapaxes: ClassVar[Op]
+    squeeze: ClassVar[Op]
+    unsqueeze: ClassVar[Op]
+    expand: ClassVar[Op]
+    pad: ClassVar[Op]
+    copy: ClassVar[Op]
+    astype: ClassVar[Op]
+    to: ClassVar[Op]
+    clip: ClassVar[Op]
+    abs: ClassVar[Op]
+    exp: ClassVar[Op]
+    log: ClassVar[Op]
+    sqrt: ClassVar[Op]
+    relu: ClassVar[Op]
+    sigmoid: ClassVar[Op]
+    tanh: ClassVar[Op]
+    sum: ClassVar[Op]
+    mean: ClassVar[Op]
+    var: ClassVar[Op]
+    max: ClassVar[Op]
+    min: ClassVar[Op]
+    prod: ClassVar[Op]
+    split: ClassVar[Callable[..., tuple[Tensor, ...]]]
+    backward: ClassVar[Callable[..., None]]
+    T: ClassVar[Any]  # a property
 
 
 Op = Callable[..., Tensor]

@@ -11,7 +11,6 @@ from typing import Any
 import minidl
 from minidl import functional as F
 from minidl import nn
-from minidl.kernels.window import Pair
 
 
 class BasicConv2d(nn.Module):
@@ -20,7 +19,7 @@ class BasicConv2d(nn.Module):
     The paper has no batch normalisation; torchvision's GoogLeNet, whose form this is, does (with ε = 0.001).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | Pair, **options: Any) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], **options: Any) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, bias=False, **options)
         self.bn = nn.BatchNorm2d(out_channels, eps=1e-3)

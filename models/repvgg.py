@@ -6,6 +6,7 @@ computes, from the trained weights, one 3×3 convolution per block that gives th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +40,8 @@ class RepVGGBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.stride, self.groups = in_channels, out_channels, stride, groups
-        options = dict(stride=stride, groups=groups)
-        self.rbr_reparam = nn.Conv2d(in_channels, out_channels, 3, padding=1, **options) if deploy else None
+        options: dict[str, Any] = dict(stride=stride, groups=groups)
+        self.rbr_reparam: Any = nn.Conv2d(in_channels, out_channels, 3, padding=1, **options) if deploy else None
         if not deploy:
             same_shape = in_channels == out_channels and stride == 1
             self.rbr_identity = nn.BatchNorm2d(in_channels) if same_shape else None
@@ -59,15 +60,17 @@ class RepVGGBlock(nn.Module):
             raise ValueError("RepVGGBlock.fuse: this block is in its plain form already")
         dense, pointwise = self.rbr_dense, self.rbr_1x1
         branches = [
-            reparam.fold_batch_norm(dense.conv.weight.data, dense.bn),
-            reparam.fold_batch_norm(reparam.pad_1x1_to_3x3(pointwise.conv.weight.data), pointwise.bn),
+            reparam.fold_batch_norm(dense.conv.weight, dense.bn),
+            reparam.fold_batch_norm(reparam.pad_1x1_to_3x3(pointwise.conv.weight), pointwise.bn),
         ]
         if self.rbr_identity is not None:
-            identity = reparam.identity_3x3(self.in_channels, self.groups, like=dense.conv.weight.data)
+            identity = reparam.identity_3x3(self.in_channels, self.groups, like=dense.conv.weight)
             branches.append(reparam.fold_batch_norm(identity, self.rbr_identity))
+        kernel, bias = reparam.sum_of_branches(branches)
         plain = RepVGGBlock(self.in_channels, self.out_channels, self.stride, self.groups, deploy=True)
-        plain.rbr_reparam.weight.data, plain.rbr_reparam.bias.data = reparam.sum_of_branches(branches)
-        return plain.train(self.training)
+        plain.rbr_reparam.weight.data, plain.rbr_reparam.bias.data = kernel.data, bias.data
+        plain.train(self.training)
+        return plain
 
 
 class RepVGG(nn.Module):
@@ -108,12 +111,13 @@ class RepVGG(nn.Module):
 
         This network is left as it is; the linear layer's weights are copied.
         """
-        plain = RepVGG.__new__(RepVGG)
-        nn.Module.__init__(plain)
-        plain.stages = nn.ModuleList(nn.Sequential(*(block.fuse() for block in stage)) for stage in self.stages)
-        plain.linear = nn.Linear(*self.linear.weight.shape)
-        plain.linear.load_state_dict(self.linear.state_dict())
-        return plain.train(self.training)
+        plain = copy.deepcopy(self)
+        plain.zero_grad()
+        for stage in plain.stages:
+            for name, block in list(stage.named_children()):
+                if isinstance(block, RepVGGBlock):
+                    setattr(stage, name, block.fuse())
+        return plain
 
 
 def repvgg_small(num_classes: int = 10, in_channels: int = 1) -> RepVGG:

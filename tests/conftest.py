@@ -8,9 +8,17 @@ from collections.abc import Iterator
 import fakecupy
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 import minidl
 from minidl import backend
+
+# "ci" tries the same examples every time; `pytest --hypothesis-profile deep` looks for new ones. All examples of a test
+# share its device, and that is meant.
+_hypothesis = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("ci", derandomize=True, max_examples=30, **_hypothesis)
+settings.register_profile("deep", max_examples=1000, **_hypothesis)
+settings.load_profile("ci")
 
 REQUIRE_GPU = os.environ.get("MINIDL_REQUIRE_GPU") == "1"
 
@@ -40,13 +48,21 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a GPU its tests are deselected, all at once and said so; MINIDL_REQUIRE_GPU=1 makes that a failure."""
     missing = _gpu_missing()
-    if not missing:
-        return
-    if REQUIRE_GPU:
-        raise pytest.UsageError(f"MINIDL_REQUIRE_GPU=1, but {missing}")
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
-    config.hook.pytest_deselected(items=on_gpu)
-    items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+    if REQUIRE_GPU and (missing or not on_gpu):
+        raise pytest.UsageError(f"MINIDL_REQUIRE_GPU=1, but {missing or 'none of the tests chosen runs on a GPU'}")
+    if missing:
+        config.hook.pytest_deselected(items=on_gpu)
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """With MINIDL_REQUIRE_GPU=1 a GPU test that is skipped has failed."""
+    report = yield
+    if REQUIRE_GPU and report.skipped and item.get_closest_marker("gpu"):
+        report.outcome, report.longrepr = "failed", f"MINIDL_REQUIRE_GPU=1, but skipped: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     (SH, SW), (PH, PW), (DH, DW) = _pair(stride), _pair(padding), _pair(dilation)
     N, H, W, C = x.shape
     KH, KW, C_group, F = weight.shape
-    assert C == C_group * groups and F % groups == 0, "channels do not fit the groups"
+    assert C_group * groups == C and F % groups == 0, "channels do not fit the groups"
     F_group = F // groups
     OH = (H + 2 * PH - DH * (KH - 1) - 1) // SH + 1
     OW = (W + 2 * PW - DW * (KW - 1) - 1) // SW + 1

@@ -625,7 +625,7 @@ def test_every_listed_name_is_there():
 
 def test_names_and_parameters_are_cupys():
     """Needs CuPy but no GPU."""
-    cupy = pytest.importorskip("cupy", reason="CuPy not installed")
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     tools = {"count_synchronisations", "synchronisations", "signatures", "SynchronisationLog", "MemoryPool", "Flags"}
     internal = {"Device", "Stream", "CUDARuntimeError", "NamedTuple", "SimpleNamespace"}
     modules = {"np", "sys", "contextlib", "threading", "weakref"}

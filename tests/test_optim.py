@@ -123,7 +123,7 @@ COMPARED = [("SGD", o) for o in SGD_OPTIONS] + [(name, o) for name in ("Adam", "
 
 def compare_with_torch(ours, theirs, params, their_params, steps=20):
     """Step both along the same gradients. Now and then a parameter has none, and a learning rate changes."""
-    torch = pytest.importorskip("torch", reason="PyTorch not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     rng = np.random.default_rng(2)
     for step in range(steps):
         for i, (p, q) in enumerate(zip(params, their_params, strict=True)):
@@ -143,7 +143,7 @@ def compare_with_torch(ours, theirs, params, their_params, steps=20):
 @pytest.mark.torch
 @pytest.mark.parametrize(("name", "options"), COMPARED, ids=lambda x: x if isinstance(x, str) else str([*x.values()]))
 def test_twenty_steps_agree_with_pytorch(rng, name, options):
-    torch = pytest.importorskip("torch", reason="PyTorch not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     params = parameters(rng)
     their_params = [torch.tensor(p.data, requires_grad=True) for p in params]
     ours = getattr(minidl.optim, name)(params, **options)
@@ -154,7 +154,7 @@ def test_twenty_steps_agree_with_pytorch(rng, name, options):
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
 def test_groups_agree_with_pytorch(rng, name):
-    torch = pytest.importorskip("torch", reason="PyTorch not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     params = parameters(rng)
     their_params = [torch.tensor(p.data, requires_grad=True) for p in params]
 
@@ -515,7 +515,7 @@ def test_warm_up_by_hand():
 
 @pytest.mark.torch
 def test_schedules_agree_with_pytorch():
-    torch = pytest.importorskip("torch", reason="PyTorch not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     schedulers = torch.optim.lr_scheduler
 
     def theirs(make, steps):

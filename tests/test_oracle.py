@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch not installed")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
 
 

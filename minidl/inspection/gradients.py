@@ -35,5 +35,8 @@ def gradient_norms(model: Module, images: Any, labels: Any, aux_weight: float = 
         loss.backward()
     finally:
         set_generator_state(before)
-    weights = ((name, p) for name, p in probe.named_parameters() if p.ndim > 1 and p.grad is not None)
-    return {name: float(np.linalg.norm(to_host(p.grad.data))) for name, p in weights}
+    return {
+        name: float(np.linalg.norm(to_host(p.grad.data)))
+        for name, p in probe.named_parameters()
+        if p.ndim > 1 and p.grad is not None
+    }

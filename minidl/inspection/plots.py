@@ -5,8 +5,8 @@ matplotlib comes with the extra `show`: pip install "minidl[show]".
 
 from __future__ import annotations
 
-import importlib.util
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,32 +14,39 @@ from typing import Any
 import numpy as np
 
 
-def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: str | Path) -> None:
+def learning_curves(
+    histories: Mapping[str, Mapping[str, Sequence[float]]], path: str | Path, objective: str = "loss"
+) -> None:
     """Accuracy and loss, on the training and the test images, epoch by epoch: one column a network.
 
     histories   for each network train_loss, train_accuracy, test_loss and test_accuracy: a number an epoch
+    objective   what the loss is; it is written under the curves
     """
     figure = _figure(columns=len(histories), rows=2)
     axes = figure.subplots(2, len(histories), sharex="col", sharey="row", squeeze=False)
     for column, (name, history) in enumerate(histories.items()):
         epochs = np.arange(1, len(history["train_loss"]) + 1)
-        for split, style in (("train", "--"), ("test", "-")):
-            axes[0, column].plot(epochs, 100 * np.array(history[f"{split}_accuracy"]), style, label=split)
-            axes[1, column].plot(epochs, history[f"{split}_loss"], style, label=split)
+        for split, style in (("train", "o--"), ("test", "o-")):  # told apart without colours, too
+            axes[0, column].plot(epochs, 100 * np.array(history[f"{split}_accuracy"]), style, label=split, markersize=2)
+            axes[1, column].plot(epochs, history[f"{split}_loss"], style, label=split, markersize=2)
         axes[0, column].set_title(name)
         axes[1, column].set_xlabel("epoch")
-        axes[1, column].set_yscale("log")
+        axes[1, column].set_xlim(0.5, len(epochs) + 0.5)
+        axes[1, column].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         for row in (0, 1):
             axes[row, column].grid(alpha=0.3)
+    _log_scale(axes[1, 0])
+    last = min(min(history["train_accuracy"][-1], history["test_accuracy"][-1]) for history in histories.values())
+    axes[0, 0].set_ylim(100 * min(0.8, last - 0.05), 101)  # the end of training; its beginning may be below the edge
     axes[0, 0].set_ylabel("accuracy, %")
-    axes[0, 0].set_ylim(80, 100.5)
-    axes[1, 0].set_ylabel("cross-entropy")
-    axes[0, 0].legend()
+    axes[1, 0].set_ylabel("training objective")
+    axes[0, 0].legend(loc="lower right")
+    figure.supxlabel(textwrap.fill(f"training objective: {objective}", 48 * len(histories)), fontsize="small")
     figure.savefig(path)
 
 
 def confusion_matrices(matrices: Mapping[str, np.ndarray], path: str | Path) -> None:
-    """For each network, how many images of each class (row) were given each label (column); K×K counts each.
+    """For each network, how many images of each class (row) were taken for which (column); K×K counts each.
 
     Errors are what one looks for, so the colour shows them and leaves the diagonal, the right answers, grey.
     """
@@ -53,12 +60,12 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], path: str | Path) -> 
         axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(6, 1.8 * errors.max()))  # light enough to read on
         for row, column in np.argwhere(matrix > 0):
             right = row == column
-            axis.text(column, row, matrix[row, column], ha="center", va="center", color="0.55" if right else "black")
+            axis.text(column, row, matrix[row, column], ha="center", va="center", color="0.4" if right else "black")
         axis.set_xticks(range(K))
         axis.set_yticks(range(K))
         axis.set_title(f"{name}: {errors.sum()} of {matrix.sum()} wrong")
-        axis.set_xlabel("answer")
-        axis.set_ylabel("truth")
+        axis.set_xlabel("predicted class")
+        axis.set_ylabel("true class")
     for axis in axes[len(matrices) :]:
         axis.set_visible(False)
     figure.savefig(path)
@@ -73,20 +80,31 @@ def gradient_norms(norms: Mapping[str, Mapping[str, Mapping[str, float]]], path:
     axes = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
     for axis, (name, moments) in zip(axes, norms.items(), strict=True):
         for moment, by_layer in moments.items():
-            axis.plot(range(1, len(by_layer) + 1), by_layer.values(), "o-", markersize=3, label=moment)
-        axis.set_yscale("log")
+            style = "o--" if moment == next(iter(moments)) else "o-"
+            axis.plot(range(1, len(by_layer) + 1), by_layer.values(), style, markersize=3, label=moment)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_title(name)
-        axis.set_xlabel("layer, input → output")
+        axis.set_xlabel("weight, input → output")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("‖gradient‖")
+    _log_scale(axes[0])
+    axes[0].set_ylabel("‖∂L/∂W‖")
     axes[0].legend()
     figure.savefig(path)
 
 
+def _log_scale(axis: Any) -> None:
+    """A logarithmic y axis (and those it is shared with), with plain numbers at 1, 2 and 5 times each power of ten."""
+    axis.set_yscale("log", subs=[])
+    axis.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    axis.yaxis.set_major_formatter("{x:g}")
+
+
 def require_matplotlib() -> None:
     """Raises: ModuleNotFoundError with the command that installs matplotlib, when it is missing."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ModuleNotFoundError('pictures need matplotlib: pip install "minidl[show]"', name="matplotlib")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('pictures need matplotlib: pip install "minidl[show]"', name="matplotlib") from error
 
 
 def _figure(columns: int, rows: int, width: float = 3.2, height: float = 2.6) -> Any:

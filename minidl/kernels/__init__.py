@@ -1,1 +1,1 @@
-"""The inner loops, on raw arrays: no Tensor, no graph. What an op means is in `minidl.ops`; how it is computed, here."""
+"""The inner loops, on raw arrays: no Tensor, no graph. `minidl.ops` says what an op means, this how it is computed."""

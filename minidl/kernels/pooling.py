@@ -6,6 +6,7 @@ All loop over the KH·KW positions of the window; each position is, for all wind
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from minidl.backend import Array, array_module
 from minidl.kernels.window import Window
@@ -14,13 +15,14 @@ from minidl.kernels.window import Window
 def max_windows(x: Array, window: Window) -> tuple[Array, Array]:
     """The maximum of each window of x (N, H, W, C), and which position i·KW + j it stood at: two (N, OH, OW, C).
 
-    The margin counts as −∞. Of equal elements the first wins; a NaN wins over every number.
+    The margin counts as −∞ and never wins. Of equal elements the first wins; a NaN wins over every number.
     """
     xp = array_module(x)
     N, H, W, C = x.shape
     OH, OW = window.output_size(H, W)
     padded = window.pad(x, -math.inf)
-    winner = xp.zeros((N, OH, OW, C), dtype=xp.uint8 if math.prod(window.kernel) <= 256 else xp.int32)
+    dtype = xp.uint8 if math.prod(window.kernel) <= 256 else xp.int32
+    winner = xp.broadcast_to(_first_inside(window, OH, OW, xp).astype(dtype), (N, OH, OW, C))
     y = None
     for i, j, rows, cols in window.positions(OH, OW):
         candidate = padded[:, rows, cols]  # (N, OH, OW, C)
@@ -31,6 +33,17 @@ def max_windows(x: Array, window: Window) -> tuple[Array, Array]:
         y = xp.where(better, candidate, y)
         winner = xp.where(better, winner.dtype.type(i * window.kernel[1] + j), winner)
     return y, winner
+
+
+def _first_inside(window: Window, OH: int, OW: int, xp: Any) -> Array:
+    """The first position i·KW + j of each window that is not in the margin: (OH, OW, 1)."""
+    first = []
+    for places, K, stride, (before, _), dilation in zip(
+        (OH, OW), window.kernel, window.stride, window.padding, window.dilation, strict=True
+    ):
+        start = xp.arange(places) * stride - before
+        first.append(xp.clip(-(start // dilation), 0, K - 1))  # the smallest i with start + i · dilation ≥ 0
+    return (first[0][:, None] * window.kernel[1] + first[1])[..., None]
 
 
 def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) -> Array:

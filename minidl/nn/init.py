@@ -26,18 +26,14 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return area * shape[-2], area * shape[-1]
 
 
-def gain(nonlinearity: str, slope: float = 0.0) -> float:
+_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0)}
+
+
+def gain(nonlinearity: str) -> float:
     """By what a nonlinearity shrinks the root mean square of its input, inverted: √2 for relu, 5/3 for tanh."""
-    gains = {
-        "linear": 1.0,
-        "sigmoid": 1.0,
-        "tanh": 5 / 3,
-        "relu": math.sqrt(2.0),
-        "leaky_relu": math.sqrt(2.0 / (1 + slope**2)),
-    }
-    if nonlinearity not in gains:
-        raise ValueError(f"gain: expected one of {', '.join(gains)}, got {nonlinearity!r}")
-    return gains[nonlinearity]
+    if nonlinearity not in _GAINS:
+        raise ValueError(f"gain: expected one of {', '.join(_GAINS)}, got {nonlinearity!r}")
+    return _GAINS[nonlinearity]
 
 
 def kaiming_normal(
@@ -76,5 +72,5 @@ def uniform(shape: tuple[int, ...], bound: float, dtype: Any = np.float32) -> np
 
 def _fan(shape: tuple[int, ...], mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f'expected mode "fan_in" or "fan_out", got {mode!r}')
+        raise ValueError(f'kaiming: expected mode "fan_in" or "fan_out", got {mode!r}')
     return fans(shape)[mode == "fan_out"]

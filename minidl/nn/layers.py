@@ -5,7 +5,10 @@ Options, defaults and initial weights are those of `torch.nn`; layouts are ours.
 
 from __future__ import annotations
 
+import inspect
 import math
+import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,8 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(in_features) if in_features else 0.0
+        _check_sizes("Linear", in_features=in_features, out_features=out_features)
+        bound = 1 / math.sqrt(in_features)
         self.weight = Parameter(init.uniform((in_features, out_features), bound))
         self.bias = Parameter(init.uniform((out_features,), bound)) if bias else None
 
@@ -54,7 +58,8 @@ class Conv2d(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        _check_sizes("Conv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
             )
@@ -70,10 +75,10 @@ class Conv2d(Module):
 
     def extra_repr(self) -> str:
         KH, KW, C, out_channels = self.weight.shape
-        options = [f"{C * self.groups}, {out_channels}, kernel_size=({KH}, {KW})"]
-        defaults = dict(stride=1, padding=0, dilation=1, groups=1)
-        options += [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
-        return ", ".join(options + (["bias=False"] if self.bias is None else []))
+        options = dict(stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups)
+        parts = [f"{C * self.groups}, {out_channels}, kernel_size=({KH}, {KW})", _listing(F.conv2d, options)]
+        parts.append("bias=False" if self.bias is None else "")
+        return ", ".join(part for part in parts if part)
 
 
 class BatchNorm2d(Module):
@@ -93,22 +98,25 @@ class BatchNorm2d(Module):
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
+        _check_sizes("BatchNorm2d", num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(np.ones(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(num_features, np.float32)) if affine else None
-        self.running_mean = self.running_var = self.num_batches_tracked = None
+        self.running_mean: Any = None
+        self.running_var: Any = None
+        self.num_batches_tracked: Any = None
         if track_running_stats:
             self.register_buffer("running_mean", Tensor(np.zeros(num_features, np.float32)))
             self.register_buffer("running_var", Tensor(np.ones(num_features, np.float32)))
             self.register_buffer("num_batches_tracked", Tensor(0))
 
     def forward(self, x: Any) -> Any:
-        momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.data = self.num_batches_tracked.data + 1
-            if momentum is None:
-                momentum = (1.0 / self.num_batches_tracked.data).astype(self.running_mean.dtype)
-        return F.batch_norm(
+        moves = self.training and self.num_batches_tracked is not None
+        momentum: Any = self.momentum
+        if moves:
+            count = self.num_batches_tracked + 1
+            momentum = (1 / count.astype(self.running_mean.dtype)).data if momentum is None else momentum
+        y = F.batch_norm(
             x,
             self.running_mean,
             self.running_var,
@@ -118,6 +126,9 @@ class BatchNorm2d(Module):
             momentum,
             self.eps,
         )
+        if moves:
+            self.num_batches_tracked.data = count.data
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
@@ -135,7 +146,7 @@ class MaxPool2d(Module):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self.options = dict(
+        self.options: dict[str, Any] = dict(
             kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
         )
 
@@ -143,7 +154,7 @@ class MaxPool2d(Module):
         return F.max_pool2d(x, **self.options)
 
     def extra_repr(self) -> str:
-        return _listing(self.options)
+        return _listing(F.max_pool2d, self.options)
 
 
 class AvgPool2d(Module):
@@ -159,7 +170,7 @@ class AvgPool2d(Module):
         divisor_override: int | None = None,
     ) -> None:
         super().__init__()
-        self.options = dict(
+        self.options: dict[str, Any] = dict(
             kernel_size=kernel_size,
             stride=stride,
             padding=padding,
@@ -172,7 +183,7 @@ class AvgPool2d(Module):
         return F.avg_pool2d(x, **self.options)
 
     def extra_repr(self) -> str:
-        return _listing(self.options)
+        return _listing(F.avg_pool2d, self.options)
 
 
 class AdaptiveAvgPool2d(Module):
@@ -244,6 +255,14 @@ class Identity(Module):
         return x
 
 
-def _listing(options: dict[str, Any]) -> str:
-    """The options that were set, as `name=value`."""
-    return ", ".join(f"{name}={value}" for name, value in options.items() if value not in (None, 0, False))
+def _check_sizes(layer: str, **sizes: int) -> None:
+    """Raises: ValueError for a size that is not a positive integer."""
+    for name, size in sizes.items():
+        if not isinstance(size, numbers.Integral) or size < 1:
+            raise ValueError(f"{layer}: {name} must be an integer of at least 1, got {size!r}")
+
+
+def _listing(function: Callable[..., Any], options: dict[str, Any]) -> str:
+    """The options that differ from the defaults of `function`, as `name=value`."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    return ", ".join(f"{name}={value}" for name, value in options.items() if value != defaults[name])

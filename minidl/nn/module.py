@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend import Array, Device, is_floating, to_device, to_host
+from minidl.backend import Device, active, device_of, is_array, is_floating, to_device, to_host
 from minidl.backend import device as as_device
 from minidl.tensor import Tensor
 
@@ -53,10 +53,8 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         registries = ("_parameters", Parameter), ("_modules", Module)
-        if any(isinstance(value, kind) for _, kind in registries) and "_parameters" not in self.__dict__:
-            raise AttributeError(
-                f"{type(self).__name__}.__init__ must call super().__init__() before assigning {name!r}"
-            )
+        if any(isinstance(value, kind) for _, kind in registries):
+            self._require_init(name)
         for registry in ("_parameters", "_buffers", "_modules"):
             self.__dict__.get(registry, {}).pop(name, None)  # whatever had this name before
         for registry, kind in registries:
@@ -71,8 +69,15 @@ class Module:
 
     def register_buffer(self, name: str, value: Tensor) -> None:
         """Make `value` part of the state under `name`: saved and moved with the module, not learnt."""
+        self._require_init(name)
         setattr(self, name, value)
         self._buffers[name] = value
+
+    def _require_init(self, name: str) -> None:
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__}.__init__ must call super().__init__() before assigning {name!r}"
+            )
 
     # -- looking inside
 
@@ -140,9 +145,9 @@ class Module:
         """
         own = dict(self._state())
         problems = [
-            f"shape of {name}: expected {own[name].shape}, got {np.shape(state[name])}"
+            f"shape of {name}: expected {own[name].shape}, got {_shape(state[name])}"
             for name in own
-            if name in state and own[name].shape != np.shape(state[name])
+            if name in state and own[name].shape != _shape(state[name])
         ]
         if strict:
             problems = [
@@ -181,10 +186,15 @@ class Module:
 
     def to(self, device: str | Device | None = None, dtype: Any = None) -> Module:
         """Move all parameters and buffers to `device`, and the floating ones to `dtype`. Gradients are dropped."""
+        if dtype is not None and not is_floating(dtype):
+            raise TypeError(f"{type(self).__name__}.to: expected a floating dtype, got {np.dtype(dtype)}")
         target = None if device is None else as_device(device)
         for _, tensor in self._state():
             array = tensor.data if target is None else to_device(tensor.data, target)
-            tensor.data = array.astype(dtype) if dtype is not None and is_floating(array.dtype) else array
+            if dtype is not None and is_floating(array.dtype):
+                with active(device_of(array)):
+                    array = array.astype(dtype)
+            tensor.data = array
             tensor.zero_grad()
         return self
 
@@ -214,9 +224,10 @@ class Module:
         return f"{name}({self.extra_repr()}\n  {inside}\n)"
 
 
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+
+
 def _host(value: Any) -> np.ndarray:
-    return value.numpy() if isinstance(value, Tensor) else to_host(value) if _is_gpu(value) else np.asarray(value)
-
-
-def _is_gpu(value: Array) -> bool:
-    return hasattr(value, "device") and not isinstance(value, np.ndarray)
+    array = value.data if isinstance(value, Tensor) else value
+    return to_host(array) if is_array(array) else np.asarray(array)

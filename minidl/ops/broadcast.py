@@ -9,12 +9,13 @@ many times is the sum over its uses. So the two adjoint operations of this file 
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd import Function
-from minidl.backend import array_module, as_array, is_array, is_floating, weak_scalar
+from minidl.backend import active, array_module, as_array, device_of, is_array, is_floating, weak_scalar
 from minidl.tensor import Tensor, tensor_method
 
 
@@ -59,7 +60,7 @@ def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
 @tensor_method("expand")
 def expand(x: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
     """x repeated along its axes of size 1 to `shape`, in which -1 keeps a size: `x.expand(8, -1, 4)`."""
-    sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+    sizes: Any = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
     new = len(sizes) - x.ndim
     kept = [x.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(sizes)]
     return broadcast_to(x, tuple(kept))
@@ -77,23 +78,49 @@ def operands(op: str, a: Any, b: Any) -> tuple[Any, Any]:
     """
     weak = []
     for operand in (a, b):
-        number = isinstance(operand, numbers.Number | np.generic)
+        number = isinstance(operand, numbers.Real | np.bool_)
         if not number and not isinstance(operand, Tensor) and not is_array(operand):
-            raise TypeError(f"{op}: expected a Tensor, an array or a number, got {type(operand).__name__}")
+            raise TypeError(f"{op}: expected a Tensor, an array or a real number, got {type(operand).__name__}")
         weak.append(number)
+    if all(weak):  # NumPy's scalars, in which a raw computation without dimensions ends, count as arrays here
+        weak = [not isinstance(operand, np.generic) for operand in (a, b)]
     if all(weak):
         a, weak = as_array(a), [False, True]
     if weak[0]:
         a = weak_scalar(a, b.data if isinstance(b, Tensor) else b)
     if weak[1]:
         b = weak_scalar(b, a.data if isinstance(a, Tensor) else a)
-    if is_floating(a.dtype) and not is_floating(b.dtype):
-        b = b.astype(a.dtype)
-    elif is_floating(b.dtype) and not is_floating(a.dtype):
-        a = a.astype(b.dtype)
+    a, b = without_surprise([a, b])
     return a, b
+
+
+def without_surprise(values: Sequence[Any]) -> list[Any]:
+    """Integers and booleans among floating values, in their dtype: NumPy would make int64 and float32 float64."""
+    floats = [x.dtype for x in values if is_floating(x.dtype)]
+    if not floats or len(floats) == len(values):
+        return list(values)
+    dtype = np.result_type(*floats)
+    return [x if is_floating(x.dtype) else _cast(x, dtype) for x in values]
 
 
 def floating(x: Any) -> Any:
     """x itself when it is floating, else x as float32: exp, mean or a quotient of integers is not an integer."""
-    return x if is_floating(x.dtype) else x.astype(np.float32)
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"expected a Tensor or an array, got {type(x).__name__}")
+    return x if is_floating(x.dtype) else _cast(x, np.float32)
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    with active(device_of(x.data if isinstance(x, Tensor) else x)):
+        return x.astype(dtype)
+
+
+def common_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that all shapes broadcast to. Raises: ValueError when there is none."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listing = ", ".join(str(shape) for shape in shapes)
+        raise ValueError(
+            f"{op}: shapes do not broadcast: {listing}; aligned on the right, sizes must agree or be 1"
+        ) from None

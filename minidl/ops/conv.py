@@ -12,6 +12,7 @@ The backward of each is made of the other two, and so convolution can be differe
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from minidl.autograd import Function
@@ -100,8 +101,8 @@ def conv2d(
     Returns (N, OH, OW, F) with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1, OW alike.
     Raises: ValueError when shapes do not fit, naming both.
     """
-    x = floating(x)
-    if x.ndim != 4 or weight.ndim != 4:
+    x, weight = floating(x), floating(weight)
+    if x.ndim != 4 or weight.ndim != 4 or 0 in weight.shape[:2]:
         raise ValueError(
             f"conv2d: expected images (N, H, W, C) and a weight (KH, KW, C/groups, F), got {x.shape} and {weight.shape}"
         )
@@ -112,9 +113,9 @@ def conv2d(
         dilation=pair("conv2d", "dilation", dilation, 1),
     )
     _, H, W, C = x.shape
-    if not isinstance(groups, int) or groups < 1 or C % groups or weight.shape[3] % groups:
+    if not isinstance(groups, numbers.Integral) or groups < 1 or C % groups or weight.shape[3] % groups:
         raise ValueError(f"conv2d: groups={groups!r} must divide the {C} channels and the {weight.shape[3]} filters")
-    if C != weight.shape[2] * groups:
+    if weight.shape[2] * groups != C:
         raise ValueError(
             f"conv2d: input {x.shape} has {C} channels on its last axis, weight {weight.shape} expects "
             f"{weight.shape[2] * groups}; images are (N, H, W, C)"

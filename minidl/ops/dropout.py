@@ -29,7 +29,9 @@ def keep_mask(x: Array, p: float, seed: int) -> Array:
     """A boolean array like x, true with probability 1 − p: the same for the same seed and shape on every device."""
     xp = array_module(x)
     position = xp.arange(x.size, dtype=xp.uint32)
-    hashed = _mix(_mix(position ^ position.dtype.type(seed & 0xFFFFFFFF)) ^ position.dtype.type(seed >> 32))
+    low, high = position.dtype.type(seed & 0xFFFFFFFF), position.dtype.type(seed >> 32)
+    # The high bits first: were it the low ones, seeds s and s + 1 would give one mask with its positions exchanged.
+    hashed = _mix(_mix(position ^ high) ^ low)
     return (hashed >= position.dtype.type(min(round(p * 2**32), 2**32 - 1))).reshape(x.shape)
 
 

@@ -5,13 +5,16 @@ Each is a formula and its derivative, one under the other. Where an input was br
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from minidl.autograd import Function, common_device
-from minidl.backend import array_module, device_of, to_device
+from minidl.backend import active, array_module, device_of, to_device
 from minidl.backend import device as as_device
-from minidl.ops.broadcast import floating, operands, sum_to
+from minidl.ops.broadcast import common_shape, floating, operands, sum_to
 from minidl.tensor import Tensor, tensor_method
 
 # ------------------------------------------------------------------------------------------------------- arithmetic
@@ -54,7 +57,7 @@ class Multiply(Function):
 
 
 class Divide(Function):
-    """y = a / b.  ∂L/∂a = g / b,  ∂L/∂b = −g · a / b²."""
+    """y = a / b.  ∂L/∂a = g / b,  ∂L/∂b = −g · (a / b) / b; written so because b² could overflow."""
 
     def forward(self, a, b):
         return a / b
@@ -62,7 +65,7 @@ class Divide(Function):
     def backward(self, g, a, b):
         return (
             sum_to(g / b, a.shape) if self.needs[0] else None,
-            sum_to(-g * a / (b * b), b.shape) if self.needs[1] else None,
+            sum_to(-g * (a / b) / b, b.shape) if self.needs[1] else None,
         )
 
 
@@ -77,12 +80,13 @@ class Power(Function):
 
     def backward(self, g, a, b):
         to_a = to_b = None
+        zero = a == 0
         if self.needs[0]:
-            reduced = where(b == 0, 1, b) - 1  # an exponent of 0 has the factor b = 0, whatever the power says
+            reduced = where(zero & (b == 0), 1, b) - 1  # there the factor b is 0, whatever the power says
             to_a = sum_to(g * b * a**reduced, a.shape)
         if self.needs[1]:
-            zero = a == 0
-            to_b = sum_to(g * where(zero, 0, a**b * log(where(zero, 1, a))), b.shape)
+            positive = where(zero, 1, a)
+            to_b = sum_to(g * where(zero, 0, positive**b * log(positive)), b.shape)
         return to_a, to_b
 
 
@@ -164,9 +168,19 @@ class Maximum(Function):
     def forward(self, a, b):
         return array_module(a).maximum(a, b)
 
-    def backward(self, g, a, b):
-        share = ((a > b).astype(g.dtype) + (a >= b).astype(g.dtype)) * 0.5  # 1, ½ or 0
-        return sum_to(g * share, a.shape), sum_to(g * (1 - share), b.shape)
+    def backward(self, g, a, b, y):
+        share = (1 + (a == y).astype(g.dtype) - (b == y).astype(g.dtype)) * 0.5  # 1, ½ or 0
+        return (
+            sum_to(g * share, a.shape) if self.needs[0] else None,
+            sum_to(g * (1 - share), b.shape) if self.needs[1] else None,
+        )
+
+
+class Minimum(Maximum):
+    """y = min(a, b).  The gradient goes to the smaller one; at a tie, half to each."""
+
+    def forward(self, a, b):
+        return array_module(a).minimum(a, b)
 
 
 class Clip(Function):
@@ -231,35 +245,43 @@ class To(Function):
 # ------------------------------------------------------------------------------------------------- public functions
 
 
+def _broadcastable(op: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands in one dtype, of shapes that fit."""
+    a, b = operands(op, a, b)
+    if a.shape != b.shape:
+        common_shape(op, a.shape, b.shape)
+    return a, b
+
+
 @tensor_method("__add__", "__radd__")
 def add(a: Any, b: Any) -> Any:
     """a + b, broadcast."""
-    return Add()(*operands("add", a, b))
+    return Add()(*_broadcastable("add", a, b))
 
 
 @tensor_method("__sub__")
 def subtract(a: Any, b: Any) -> Any:
     """a − b, broadcast."""
-    return Subtract()(*operands("subtract", a, b))
+    return Subtract()(*_broadcastable("subtract", a, b))
 
 
 @tensor_method("__mul__", "__rmul__")
 def multiply(a: Any, b: Any) -> Any:
     """a · b, broadcast."""
-    return Multiply()(*operands("multiply", a, b))
+    return Multiply()(*_broadcastable("multiply", a, b))
 
 
 @tensor_method("__truediv__")
 def divide(a: Any, b: Any) -> Any:
     """a / b, broadcast. The quotient of two integer tensors is float32."""
-    a, b = operands("divide", a, b)
+    a, b = _broadcastable("divide", a, b)
     return Divide()(floating(a), floating(b))
 
 
 @tensor_method("__pow__")
 def power(a: Any, b: Any) -> Any:
     """a to the power b, broadcast."""
-    return Power()(*operands("power", a, b))
+    return Power()(*_broadcastable("power", a, b))
 
 
 @tensor_method("__rsub__")
@@ -309,21 +331,22 @@ def sqrt(x: Any) -> Any:
 
 def where(condition: Any, a: Any, b: Any) -> Any:
     """a where `condition` (a boolean array or Tensor) holds, b elsewhere; all three broadcast."""
-    if getattr(condition, "dtype", None) != bool:
+    if getattr(condition, "dtype", None) != np.bool_:
         kind = getattr(condition, "dtype", type(condition).__name__)
         raise TypeError(f"where: expected a boolean array as condition, got {kind}; write x != 0 or x > 0")
-    return Where()(condition, *operands("where", a, b))
+    a, b = operands("where", a, b)
+    common_shape("where", condition.shape, a.shape, b.shape)
+    return Where()(condition, a, b)
 
 
 def maximum(a: Any, b: Any) -> Any:
     """The larger of a and b, element by element; at a tie each gets half of the gradient."""
-    return Maximum()(*operands("maximum", a, b))
+    return Maximum()(*_broadcastable("maximum", a, b))
 
 
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of a and b, element by element; at a tie each gets half of the gradient."""
-    a, b = operands("minimum", a, b)
-    return -maximum(-a, -b)
+    return Minimum()(*_broadcastable("minimum", a, b))
 
 
 @tensor_method("clip")
@@ -331,7 +354,10 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
     """x limited to low ≤ x ≤ high; None is no limit."""
     if low is None and high is None:
         raise ValueError("clip: at least one of low and high must be given")
-    if any(isinstance(bound, float) for bound in (low, high)):
+    for bound in (low, high):
+        if bound is not None and not isinstance(bound, numbers.Real):
+            raise TypeError(f"clip: low and high must be numbers, got {type(bound).__name__}; see maximum and minimum")
+    if any(bound is not None and not isinstance(bound, numbers.Integral) for bound in (low, high)):
         x = floating(x)
     return Clip(low, high)(x)
 
@@ -345,7 +371,10 @@ def copy(x: Any) -> Any:
 @tensor_method("astype")
 def astype(x: Tensor, dtype: Any) -> Tensor:
     """x as `dtype`; gradients flow through between floating dtypes. Returns x itself when nothing changes."""
-    return x if x.dtype == dtype else AsType(dtype)(x)
+    target = np.dtype(dtype)
+    if target.kind not in "fiub":
+        raise TypeError(f"astype: expected a real or boolean dtype, got {target}")
+    return x if x.dtype == target else AsType(target)(x)
 
 
 @tensor_method("to")
@@ -363,8 +392,10 @@ def _comparison(name: str) -> Callable[[Any, Any], Any]:
             a, b = operands(name, a, b)
         except TypeError:
             return NotImplemented  # Python then says what cannot be compared; == and != fall back to identity
-        common_device(name, (a, b))
-        return getattr(a.data if isinstance(a, Tensor) else a, name)(b.data if isinstance(b, Tensor) else b)
+        if a.shape != b.shape:
+            common_shape(name, a.shape, b.shape)
+        with active(common_device(name, (a, b))):
+            return getattr(a.data if isinstance(a, Tensor) else a, name)(b.data if isinstance(b, Tensor) else b)
 
     return compare
 

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function, common_device
-from minidl.backend import Array, array_module, is_floating
+from minidl.backend import Array, active, array_module, is_floating
 from minidl.ops.activation import log_softmax, softmax
 from minidl.ops.broadcast import floating
 from minidl.tensor import Tensor
 
 
 class SoftmaxCrossEntropy(Function):
-    """l = −Σₖ qₖ · ln softmax(x)ₖ over the last axis.  x and q (..., K) → l (...).
+    """l = −Σₖ qₖ · ln softmax(x)ₖ over the last axis, with 0 · ln 0 = 0.  x and q (..., K) → l (...).
 
     ∂l/∂x = softmax(x) · Σₖ qₖ − q: for a distribution q simply softmax(x) − q.  ∂l/∂q = −ln softmax(x).
     """
 
     def forward(self, x, q):
-        return -(q * log_softmax(x)).sum(axis=-1)
+        return -(q * array_module(x).where(q == 0, x.dtype.type(0), log_softmax(x))).sum(axis=-1)
 
     def backward(self, g, x, q):
         g = g[..., None]  # (..., 1)
@@ -53,41 +53,41 @@ def cross_entropy(
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: expected label_smoothing from 0 to 1, got {label_smoothing!r}")
-    if x.ndim == 0:
-        raise ValueError("cross_entropy: expected scores (..., K), got a scalar")
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"cross_entropy: expected scores (..., K) for at least one class, got shape {x.shape}")
     target = target if hasattr(target, "dtype") else np.asarray(target)
-    common_device("cross_entropy", (x, target))
+    by_index = not is_floating(target.dtype)
     K = x.shape[-1]
+    if by_index and target.shape != x.shape[:-1]:
+        raise ValueError(
+            f"cross_entropy: for scores {x.shape} expected class indices of shape {x.shape[:-1]}, "
+            f"got {target.shape}; classes are on the last axis"
+        )
+    if not by_index and target.shape != x.shape:
+        raise ValueError(f"cross_entropy: probabilities must have the shape of x, {x.shape}, got {target.shape}")
     if weight is not None and weight.shape != (K,):
         raise ValueError(f"cross_entropy: expected a weight of shape ({K},), one a class, got {weight.shape}")
-    if is_floating(target.dtype):
-        if target.shape != x.shape:
-            raise ValueError(f"cross_entropy: probabilities must have the shape of x, {x.shape}, got {target.shape}")
-        q, counted = target, x.size // max(K, 1)
-    else:
-        indices = target.data if isinstance(target, Tensor) else target
-        if indices.shape != x.shape[:-1]:
-            raise ValueError(
-                f"cross_entropy: for scores {x.shape} expected class indices of shape {x.shape[:-1]}, "
-                f"got {indices.shape}; classes are on the last axis"
-            )
-        q, counted = _one_hot(indices, K, ignore_index, x.dtype)
-    valid = q.sum(axis=-1, keepdims=True) if not is_floating(target.dtype) else 1.0  # 0 where ignored
-    if weight is not None:
-        weight = weight.data if isinstance(weight, Tensor) else weight
-        counted = (q * weight).sum() if not is_floating(target.dtype) else counted
-    if label_smoothing:
-        q = q * (1 - label_smoothing) + valid * (label_smoothing / K)
-    if weight is not None:
-        q = q * weight
+    with active(common_device("cross_entropy", (x, target, weight))):
+        if weight is not None:
+            weight = _raw(weight).astype(x.dtype)
+        if by_index:
+            q = _one_hot(_raw(target), K, ignore_index, x.dtype)
+            present = q.sum(axis=-1, keepdims=True)  # (..., 1): 1, or 0 where ignored
+            counted = (q if weight is None else q * weight).sum()
+        else:
+            q, present, counted = target.astype(x.dtype), 1.0, x.size // K
+        if label_smoothing:
+            q = q * (1 - label_smoothing) + present * (label_smoothing / K)
+        if weight is not None:
+            q = q * weight
     losses = SoftmaxCrossEntropy()(x, q)
     if reduction == "mean":
         return losses.sum() / counted
     return losses.sum() if reduction == "sum" else losses
 
 
-def _one_hot(indices: Array, K: int, ignore_index: int, dtype: Any) -> tuple[Array, Any]:
-    """Rows of K zeros with a one at each index, zeros only where it is ignored; and how many are not ignored."""
+def _one_hot(indices: Array, K: int, ignore_index: int, dtype: Any) -> Array:
+    """Rows of K zeros with a one at each index (..., K); zeros only where it is ignored."""
     xp = array_module(indices)
     ignored = indices == ignore_index
     wrong = ((indices < 0) | (indices >= K)) & ~ignored
@@ -95,8 +95,11 @@ def _one_hot(indices: Array, K: int, ignore_index: int, dtype: Any) -> tuple[Arr
         raise ValueError(f"cross_entropy: class {indices[wrong].flat[0]} does not exist among {K} classes")
     q = (indices[..., None] == xp.arange(K)).astype(dtype)  # (..., K)
     q = xp.where(wrong[..., None], q.dtype.type(np.nan), q)
-    q = xp.where(ignored[..., None], q.dtype.type(0), q)
-    return q, (~ignored).sum().astype(dtype)
+    return xp.where(ignored[..., None], q.dtype.type(0), q)
+
+
+def _raw(value: Any) -> Array:
+    return value.data if isinstance(value, Tensor) else value
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:

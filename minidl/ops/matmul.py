@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from minidl.autograd import Function
-from minidl.ops.broadcast import sum_to
+from minidl.ops.broadcast import common_shape, operands, sum_to
 from minidl.tensor import tensor_method
 
 
@@ -33,6 +33,7 @@ def matmul(a: Any, b: Any) -> Any:
 
     Raises: ValueError when the inner sizes differ or an operand is a scalar.
     """
+    a, b = operands("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("matmul: expected at least one dimension; use * to multiply by a scalar")
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
@@ -47,6 +48,7 @@ def matmul(a: Any, b: Any) -> Any:
         # One large product instead of a batch of small ones, and no batch of gradients to B to add up.
         rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # (batch · M, K)
         return MatMul()(rows, b).reshape(a.shape[:-1] + b.shape[-1:])  # (batch, M, N)
+    common_shape("matmul (batch)", a.shape[:-2], b.shape[:-2])
     return MatMul()(a, b)
 
 

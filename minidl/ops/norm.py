@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minidl.autograd import Function
-from minidl.backend import array_module
+from minidl.autograd import Function, common_device
+from minidl.backend import Array, active, array_module
 from minidl.kernels import channels
 from minidl.ops.broadcast import floating
 from minidl.ops.elementwise import sqrt
@@ -86,22 +86,34 @@ def batch_norm(
     for name, given in dict(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias).items():
         if given is not None and given.shape != (C,):
             raise ValueError(f"batch_norm: input {x.shape} has {C} channels on its last axis, {name} is {given.shape}")
+    for name, given in dict(running_mean=running_mean, running_var=running_var).items():
+        if not isinstance(given, Tensor | None):
+            raise TypeError(f"batch_norm: {name} must be a Tensor, for it is updated; got {type(given).__name__}")
+    place = common_device("batch_norm", (x, running_mean, running_var, weight, bias))
     xp = array_module(x.data if isinstance(x, Tensor) else x)
-    weight = xp.ones(C, dtype=x.dtype) if weight is None else weight
-    bias = xp.zeros(C, dtype=x.dtype) if bias is None else bias
+    with active(place):
+        weight = xp.ones(C, dtype=x.dtype) if weight is None else weight
+        bias = xp.zeros(C, dtype=x.dtype) if bias is None else bias
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-        scale = weight / sqrt(running_var.detach() + eps)
-        return x * scale + (bias - running_mean.detach() * scale)
+        centre, variance = (statistic.detach().astype(x.dtype) for statistic in (running_mean, running_var))
+        scale = weight / sqrt(variance + eps)
+        return x * scale + (bias - centre * scale)
 
     M = math.prod(x.shape[:-1])
     if M < 2:
         raise ValueError(f"batch_norm: training needs more than one value a channel, input {x.shape} has {M}")
     op = BatchNorm(eps)
     y = op(x, weight, bias)
-    if running_mean is not None:
-        running_mean.data = (1 - momentum) * running_mean.data + momentum * op.mean
-    if running_var is not None:
-        running_var.data = (1 - momentum) * running_var.data + momentum * (M / (M - 1)) * op.variance
+    with active(place):
+        if running_mean is not None:
+            _move(running_mean, op.mean, momentum)
+        if running_var is not None:
+            _move(running_var, op.variance * (M / (M - 1)), momentum)
     return y
+
+
+def _move(running: Tensor, batch: Array, momentum: float) -> None:
+    """running ← (1 − momentum) · running + momentum · batch, in the dtype of the running statistic."""
+    running.data = ((1 - momentum) * running.data + momentum * batch).astype(running.dtype, copy=False)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function
-from minidl.backend import Array, array_module
+from minidl.backend import Array, active, device_of, to_device
 from minidl.kernels import pooling
 from minidl.kernels.window import Pair, Window, pair
 from minidl.ops.broadcast import floating
 from minidl.ops.conv import check_fits
+from minidl.ops.matmul import matmul
 from minidl.tensor import Tensor
 
 
@@ -111,7 +112,8 @@ def max_pool2d(
     y = pool(x)
     if not return_indices:
         return y
-    return y, Tensor._wrap(pooling.flat_indices(pool.winner, window, x.shape[2]))
+    with active(device_of(pool.winner)):
+        return y, Tensor._wrap(pooling.flat_indices(pool.winner, window, x.shape[2]))
 
 
 def avg_pool2d(
@@ -142,25 +144,21 @@ def adaptive_avg_pool2d(x: Any, output_size: int | tuple[int | None, int | None]
 
     Place i of OH covers rows ⌊i·H/OH⌋ up to ⌈(i+1)·H/OH⌉ (exclusive), columns alike; places may overlap by a row where
     OH does not divide H. None keeps a size. A mean over a rectangle is a mean over rows of means over columns, so this
-    is two products with small averaging matrices.
+    is two products with small averaging matrices. (And so, since 0 · ∞ is NaN, an infinity in x makes its plane NaN.)
     """
     x = floating(x)
-    sizes = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
-    if x.ndim != 4 or len(sizes) != 2 or any(n is not None and n < 1 for n in sizes):
-        raise ValueError(
-            f"adaptive_avg_pool2d: expected images (N, H, W, C) and an output size of at least 1 or None, "
-            f"got {x.shape} and {output_size!r}"
-        )
+    if x.ndim != 4:
+        raise ValueError(f"adaptive_avg_pool2d: expected images (N, H, W, C), got shape {x.shape}")
     N, H, W, C = x.shape
-    OH, OW = H if sizes[0] is None else sizes[0], W if sizes[1] is None else sizes[1]
+    given = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    sizes = tuple(x.shape[1 + axis] if n is None else n for axis, n in enumerate(given))
+    OH, OW = pair("adaptive_avg_pool2d", "output_size", sizes, 1)
     if (OH, OW) == (1, 1):
         return x.mean(axis=(1, 2), keepdims=True)
-    xp = array_module(x.data if isinstance(x, Tensor) else x)
-    over_rows = xp.asarray(_averaging_matrix(H, OH).astype(x.dtype))
-    over_columns = xp.asarray(_averaging_matrix(W, OW).astype(x.dtype))
-    y = Tensor._wrap(over_rows) @ x.reshape(N, H, W * C)  # (N, OH, W·C)
-    y = Tensor._wrap(over_columns) @ y.reshape(N, OH, W, C)  # (N, OH, OW, C)
-    return y
+    over_rows = _beside(x, _averaging_matrix(H, OH))
+    over_columns = _beside(x, _averaging_matrix(W, OW))
+    y = matmul(over_rows, x.reshape(N, H, W * C))  # (N, OH, W·C)
+    return matmul(over_columns, y.reshape(N, OH, W, C))  # (N, OH, OW, C)
 
 
 def _averaging_matrix(size: int, places: int) -> np.ndarray:
@@ -209,4 +207,9 @@ def _window_sizes(window: Window, x: Any, include_padding: bool) -> Any:
     sizes = counts[0][:, None, None] * counts[1][:, None]  # (OH, OW, 1)
     if (sizes == sizes[0, 0]).all():
         return int(sizes[0, 0, 0])
-    return array_module(x.data if isinstance(x, Tensor) else x).asarray(sizes.astype(x.dtype))
+    return _beside(x, sizes)
+
+
+def _beside(x: Any, constants: np.ndarray) -> Array:
+    """Constants in the dtype and on the device of x."""
+    return to_device(constants.astype(x.dtype), device_of(x.data if isinstance(x, Tensor) else x))

@@ -10,8 +10,10 @@ import math
 import numbers
 from typing import Any
 
+import numpy as np
+
 from minidl.autograd import Function
-from minidl.backend import array_module
+from minidl.backend import array_module, is_floating
 from minidl.ops.broadcast import broadcast_to, floating
 from minidl.ops.shape import concatenate
 from minidl.tensor import Tensor, tensor_method
@@ -56,7 +58,9 @@ class Sum(Function):
 
 
 class Max(Function):
-    """y = max x over axes.  The gradient goes to the first element (in memory order) that reaches the maximum."""
+    """y = max x over axes.  The gradient goes to the first element (in index order) that reaches the maximum."""
+
+    argument, extreme = "argmax", "max"  # the two questions asked of an array
 
     def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
@@ -65,15 +69,22 @@ class Max(Function):
         xp = array_module(x)
         others = tuple(i for i in range(x.ndim) if i not in self.axes)
         order = others + self.axes
-        rows = x.transpose(order).reshape([x.shape[i] for i in others] + [-1])  # (..., K): what competes is last
-        winner = rows.argmax(axis=-1)  # (...)
-        first = winner[..., None] == xp.arange(rows.shape[-1])  # (..., K)
+        K = math.prod(x.shape[i] for i in self.axes)
+        rows = x.transpose(order).reshape([x.shape[i] for i in others] + [K])  # (..., K): what competes is last
+        winner = getattr(rows, self.argument)(axis=-1)  # (...)
+        first = winner[..., None] == xp.arange(K)  # (..., K)
         inverse = tuple(order.index(i) for i in range(x.ndim))
         self.first = first.reshape([x.shape[i] for i in order]).transpose(inverse)  # the shape of x
-        return x.max(axis=self.axes, keepdims=True)
+        return getattr(x, self.extreme)(axis=self.axes, keepdims=True)
 
     def backward(self, g):
         return broadcast_to(g, self.first.shape) * self.first
+
+
+class Min(Max):
+    """y = min x over axes.  The gradient goes to the first element that reaches the minimum."""
+
+    argument, extreme = "argmin", "min"
 
 
 @tensor_method("sum")
@@ -90,7 +101,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 @tensor_method("var")
-def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
+def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: float = 1) -> Any:
     """The variance Σ (x − mean)² / (n − correction) over `axis`.
 
     correction=1 (the default, as in PyTorch) estimates the variance of what x was sampled from; correction=0 is the
@@ -107,17 +118,24 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
     Raises: ValueError when there is no element to choose from.
     """
-    axes = normalized_axes("max", axis, x.ndim)
-    if 0 in [x.shape[i] for i in axes]:
-        raise ValueError(f"max: no elements to choose from along axis {axis} of shape {x.shape}")
-    y = Max(axes)(x)
-    return y if keepdims else y.reshape(_removed_shape(x.shape, axes))
+    return _extreme("max", Max, x, axis, keepdims)
 
 
 @tensor_method("min")
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The smallest element of x over `axis`. Of equal ones, the first gets the gradient."""
-    return -max(-x, axis, keepdims)
+    """The smallest element of x over `axis`. Of equal ones, the first gets the gradient.
+
+    Raises: ValueError when there is no element to choose from.
+    """
+    return _extreme("min", Min, x, axis, keepdims)
+
+
+def _extreme(op: str, function: type[Max], x: Any, axis: Axis, keepdims: bool) -> Any:
+    axes = normalized_axes(op, axis, x.ndim)
+    if 0 in [x.shape[i] for i in axes]:
+        raise ValueError(f"{op}: no elements to choose from along axis {axis} of shape {x.shape}")
+    y = function(axes)(x)
+    return y if keepdims else y.reshape(_removed_shape(x.shape, axes))
 
 
 @tensor_method("prod")
@@ -128,6 +146,8 @@ def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     where y / xᵢ would divide by zero.
     """
     axes = normalized_axes("prod", axis, x.ndim)
+    if not is_floating(x.dtype):
+        x = x.astype(np.int64)  # as in sum: a product of small integers is not a small integer
     others = tuple(i for i in range(x.ndim) if i not in axes)
     y = x.transpose(others + axes).reshape(*(x.shape[i] for i in others), math.prod(x.shape[i] for i in axes))
     while (K := y.shape[-1]) != 1:  # y is (..., K)

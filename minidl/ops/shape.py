@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
+import numbers
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd import Function, common_device
 from minidl.backend import CPU, array_module, as_array, device_of, is_array
+from minidl.ops.broadcast import without_surprise
 from minidl.tensor import Tensor, tensor_method
 
 
@@ -135,6 +138,8 @@ def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
 def reshape(x: Any, *shape: int | tuple[int, ...]) -> Any:
     """x in another shape, in which one size may be -1: whatever is left."""
     sizes = _sizes(shape)
+    if not all(isinstance(n, numbers.Integral) for n in sizes):
+        raise TypeError(f"reshape: expected whole numbers, got {sizes}")
     known = math.prod(n for n in sizes if n != -1)
     fits = known == x.size if -1 not in sizes else sizes.count(-1) == 1 and known != 0 and x.size % known == 0
     if not fits or builtins.min(sizes, default=0) < -1:
@@ -150,18 +155,19 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     start, end = (_axis("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
-    return reshape(x, x.shape[:start] + (math.prod(x.shape[start : end + 1]),) + x.shape[end + 1 :])
+    return reshape(x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
 
 
 @tensor_method("transpose", "permute")
 def transpose(x: Any, *axes: int | tuple[int, ...]) -> Any:
     """x with its axes in the given order, all of them; without an order, reversed. (swapaxes exchanges two.)"""
-    order = _sizes(axes) or tuple(reversed(range(x.ndim)))
-    if sorted(axis % builtins.max(x.ndim, 1) for axis in order) != list(range(x.ndim)):
+    order = _sizes(axes) if axes else tuple(reversed(range(x.ndim)))
+    positive = tuple(_axis("transpose", axis, x.ndim) for axis in order)
+    if sorted(positive) != list(range(x.ndim)):
         raise ValueError(
             f"transpose: expected each of the {x.ndim} axes once, got {order}; to exchange two axes use swapaxes"
         )
-    return Transpose(tuple(axis % x.ndim for axis in order))(x)
+    return Transpose(positive)(x)
 
 
 Tensor.T = property(transpose, doc="x with its axes reversed")
@@ -181,7 +187,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     """x without the given axes, which must have size 1; without all axes of size 1 when none is given."""
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
-    axes = [_axis("squeeze", one, x.ndim) for one in (axis if isinstance(axis, tuple) else (axis,))]
+    axes = [_axis("squeeze", one, x.ndim) for one in (axis if isinstance(axis, tuple | list) else (axis,))]
     if any(x.shape[one] != 1 for one in axes):
         raise ValueError(f"squeeze: axis {axis} of shape {x.shape} does not have size 1")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
@@ -191,7 +197,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 def unsqueeze(x: Any, axis: int) -> Any:
     """x with a new axis of size 1 at position `axis` of the result."""
     at = _axis("unsqueeze", axis, x.ndim + 1)
-    return reshape(x, x.shape[:at] + (1,) + x.shape[at:])
+    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
 @tensor_method("__getitem__")
@@ -205,27 +211,38 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 def _index_part(part: Any, place: Any) -> Any:
-    """One entry of an index, with Tensors and lists made arrays."""
+    """One entry of an index, with Tensors and sequences made arrays."""
     if isinstance(part, Tensor):
         return part.data
-    if isinstance(part, list):
+    if isinstance(part, list | tuple | range):
         return as_array(part, np.int64 if not part else None, None if place == CPU else place)
     return part
 
 
-def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
+def _several(op: str, tensors: Iterable[Any]) -> list[Any]:
+    """The tensors to be joined, at least one."""
+    tensors = list(tensors)
+    if not tensors:
+        raise ValueError(f"{op}: expected at least one tensor")
+    for x in tensors:
+        if not isinstance(x, Tensor) and not is_array(x):
+            raise TypeError(f"{op}: expected Tensors or arrays, got {type(x).__name__}")
+    return tensors
+
+
+def concatenate(tensors: Iterable[Any], axis: int = 0) -> Any:
     """Tensors joined along `axis`; their other sizes must agree."""
+    tensors = _several("concatenate", tensors)
     shapes = [x.shape for x in tensors]
-    if not shapes:
-        raise ValueError("concatenate: expected at least one tensor")
     at = _axis("concatenate", axis, len(shapes[0]))
     if len({shape[:at] + shape[at + 1 :] for shape in shapes}) != 1 or len({len(shape) for shape in shapes}) != 1:
         raise ValueError(f"concatenate: shapes must agree except on axis {axis}, got {', '.join(map(str, shapes))}")
-    return Concatenate(at)(*tensors)
+    return Concatenate(at)(*without_surprise(tensors))
 
 
-def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
+def stack(tensors: Iterable[Any], axis: int = 0) -> Any:
     """Tensors of one shape side by side along a new axis."""
+    tensors = _several("stack", tensors)
     if len({x.shape for x in tensors}) != 1:
         raise ValueError(f"stack: expected tensors of one shape, got {', '.join(str(x.shape) for x in tensors)}")
     return concatenate([unsqueeze(x, axis) for x in tensors], axis)
@@ -236,26 +253,32 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """x cut along `axis`: into pieces of one size (the last may be smaller), or of the given sizes."""
     at = _axis("split", axis, x.ndim)
     total = x.shape[at]
-    if isinstance(sizes, int):
-        if sizes < 1:
-            raise ValueError(f"split: expected a size of at least 1, got {sizes}")
-        sizes = [builtins.min(sizes, total - start) for start in range(0, total, sizes)] or [0]
-    if builtins.sum(sizes) != total or builtins.min(sizes) < 0:
-        raise ValueError(f"split: sizes {list(sizes)} do not add up to the {total} of axis {axis}")
-    return Split(list(sizes), at)(x)
+    if isinstance(sizes, int | np.integer):
+        size = int(sizes)
+        if size < 1:
+            raise ValueError(f"split: expected a size of at least 1, got {size}")
+        pieces = [builtins.min(size, total - start) for start in range(0, total, size)] or [0]
+    else:
+        pieces = [operator.index(size) for size in sizes]
+    if builtins.sum(pieces) != total or builtins.min(pieces, default=0) < 0:
+        raise ValueError(f"split: sizes {pieces} do not add up to the {total} of axis {axis}")
+    return Split(pieces, at)(x)
 
 
 @tensor_method("pad")
 def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Any:
     """x with `before` and `after` elements of `value` added along each axis: widths is one such pair an axis."""
-    pairs = tuple((int(before), int(after)) for before, after in widths)
-    if len(pairs) != x.ndim or builtins.min(builtins.min(pair) for pair in pairs) < 0:
-        raise ValueError(f"pad: expected {x.ndim} pairs (before, after) of at least 0, got {list(widths)}")
-    return Pad(pairs, value)(x)
+    try:
+        pairs = tuple((operator.index(before), operator.index(after)) for before, after in widths)
+    except (TypeError, ValueError):
+        pairs = None
+    if pairs is None or len(pairs) != x.ndim or any(n < 0 for pair in pairs for n in pair):
+        raise ValueError(f"pad: expected {x.ndim} pairs (before, after) of at least 0, one an axis, got {widths}")
+    return Pad(pairs, value)(x) if any(n for pair in pairs for n in pair) else x
 
 
 def _axis(op: str, axis: int, ndim: int) -> int:
     """`axis` as a number from 0 to ndim−1."""
-    if not -ndim <= axis < ndim:
-        raise ValueError(f"{op}: axis {axis} does not exist in a tensor of {ndim} dimension(s)")
-    return axis % ndim
+    if not isinstance(axis, numbers.Integral) or not -ndim <= axis < ndim:
+        raise ValueError(f"{op}: axis {axis!r} does not exist in a tensor of {ndim} dimension(s)")
+    return int(axis) % ndim

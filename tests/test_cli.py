@@ -1,0 +1,399 @@
+"""The command line as its user meets it: what each command prints, leaves behind, and says when it cannot go on."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+from minidl import checkpoint, checks, cli, progress
+from minidl.backend import DeviceError
+from minidl.version import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAIN = ["train", "resnet_small", "--data", "data.npz", "--epochs", "3", "--batch-size", "8"]
+NETS = """
+    from minidl import nn
+    from minidl.autograd import Function
+
+    class Double(Function):
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, g, x):
+            return FACTOR * g,
+
+    class Net(nn.Module):
+        def __init__(self, num_classes, in_channels):
+            super().__init__()
+            self.fc = nn.Linear(64 * in_channels, num_classes)
+
+        def forward(self, x):
+            return Double()(self.fc(x.flatten(1)))
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Every test runs in a new folder that holds data.npz: 20 images of three classes, and 9 to test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (29, 8, 8), dtype=np.uint8)
+    labels = np.arange(29) % 3
+    np.savez(
+        "data.npz", train_images=images[:20], train_labels=labels[:20], test_images=images[20:], test_labels=labels[20:]
+    )
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """The exit status of a command, and the lines it wrote to stdout and to stderr."""
+    capsys.readouterr()
+    try:
+        status = cli.main(arguments)
+    except SystemExit as error:  # argparse leaves this way
+        status = error.code
+    written = capsys.readouterr()
+    return status, written.out.splitlines(), written.err.splitlines()
+
+
+def everything(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def write_net(factor):
+    Path("net.py").write_text(f"FACTOR = {factor}\n{textwrap.dedent(NETS)}")
+    return "net.py:Net"
+
+
+# -------------------------------------------------------------------------------------------------------------- help
+
+
+def test_without_a_command_the_help_is_printed(capsys):
+    status, out, err = run(capsys)
+    assert (status, err) == (0, [])
+    for command in ("demo", "train", "gradcheck", "doctor"):
+        assert any(line.split()[:1] == [command] for line in out)
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, [f"minidl {__version__}"], [])
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "gradcheck", "doctor"])
+def test_help_explains_every_option(capsys, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = run(capsys, command, "--help")
+    assert status == 0
+    listed = [line for line in out if line.startswith("  ") and not line.startswith("   ")]
+    usage = "\n".join(out).split("\n\n")[0]
+    for option in re.findall(r"--[a-z-]+", usage):
+        line = next(line for line in listed if option in line)
+        assert re.search(r"\S {2,}\S", line.strip()), f"{option} has no explanation"
+    for name in {"train": models.names(), "gradcheck": checks.names()}.get(command, []):
+        assert re.search(rf"\b{name}\b", "\n".join(out))
+
+
+def test_the_defaults_in_the_help_are_those_of_the_recipe(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = "\n".join(run(capsys, "train", "--help")[1])
+    for option in ("--epochs", "--batch-size", "--lr", "--momentum", "--weight-decay", "--label-smoothing", "--seed"):
+        default = getattr(cli.DEFAULTS, option[2:].replace("-", "_"))
+        assert re.search(rf"{option} .*\(default {default}\)", text)
+
+
+# ------------------------------------------------------------------------------------------------- what cannot be done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("gradcheck conv2", "minidl gradcheck: unknown operator, block or model 'conv2': did you mean conv2d"),
+        ("gradcheck add Bottlenek", "unknown operator, block or model 'Bottlenek': did you mean Bottleneck"),
+        ("gradcheck nowhere.py:Net", "nowhere.py: no such Python file"),
+        ("train resnet_smal", "minidl train: unknown model 'resnet_smal': did you mean resnet_small"),
+        ("train ../resnet_small", "unknown model '../resnet_small'"),
+        ("train nowhere.py:Net", "nowhere.py: no such Python file"),
+        ("train resnet_small --data nowhere.npz", "nowhere.npz"),
+        ("train resnet_small --data mnist", "\"digits\" or a file ending in .npz, got 'mnist'"),
+        ("train resnet_small --resume", "there is no run in runs/resnet_small to resume; leave --resume out"),
+        ("train resnet_small --device tpu", 'expected "cpu", "gpu" or "gpu:<number>", got \'tpu\''),
+        ("train resnet_small --lr nan", "lr must be a finite number of at least 0, got nan"),
+        ("train resnet_small --momentum -1", "momentum must be a finite number of at least 0, got -1"),
+        ("train resnet_small --data data.npz --batch-size 21", "a batch of 21 images is more than the 20 "),
+        ("train resnet_small --output data.npz", "data.npz"),
+        ("demo --device tpu", "minidl demo: device: expected"),
+        ("demo --output data.npz", "data.npz"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_leaves_nothing(capsys, folder, arguments, message):
+    before = everything(folder)
+    status, _, err = run(capsys, *arguments.split())
+    assert status == 2
+    assert len(err) == 1
+    assert message in err[0]
+    assert everything(folder) == before
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("trian", "invalid choice: 'trian'"),
+        ("demo --family vgg", "invalid choice: 'vgg'"),
+        ("train", "the following arguments are required: MODEL"),
+        ("train resnet_small --bogus", "unrecognized arguments: --bogus"),
+        ("train resnet_small --epochs 0", "--epochs: expected a whole number of at least 1, got '0'"),
+        ("train resnet_small --epochs 1.5", "--epochs: expected a whole number of at least 1, got '1.5'"),
+        ("train resnet_small --batch-size -3", "--batch-size: expected a whole number of at least 1, got '-3'"),
+        ("train resnet_small --seed -1", "--seed: expected a whole number of at least 0, got '-1'"),
+        ("train resnet_small --lr fast", "--lr: invalid float value: 'fast'"),
+        ("demo --epochs none", "--epochs: expected a whole number of at least 1, got 'none'"),
+    ],
+)
+def test_a_wrong_option_is_named(capsys, arguments, message):
+    status, out, err = run(capsys, *arguments.split())
+    assert (status, out) == (2, [])
+    assert message in err[-1]
+    assert err[0].startswith("usage: minidl")
+
+
+@pytest.mark.parametrize("command", ["demo", "train resnet_small"])
+def test_without_a_gpu_the_message_is_the_one_of_the_device(capsys, monkeypatch, command):
+    def device(spec):
+        raise DeviceError(f"device {spec!r} needs CuPy: pip install ...")
+
+    monkeypatch.setattr(cli, "device", device)
+    status, out, err = run(capsys, *command.split(), "--device", "gpu")
+    assert (status, out) == (2, [])
+    assert err == [f"minidl {command.split()[0]}: device 'gpu' needs CuPy: pip install ..."]
+
+
+def test_a_loss_that_diverges_is_said_in_one_line(capsys):
+    status, _, err = run(capsys, *TRAIN, "--lr", "1e30")
+    assert status == 2
+    assert len(err) == 1
+    assert "training diverged in epoch 1" in err[0]
+
+
+def test_a_fault_in_the_users_file_is_shown_with_its_lines(capsys):
+    write_net("1 / 0")
+    for command in ("train", "gradcheck"):
+        status, _, err = run(capsys, command, "net.py:Net")
+        assert status == 2
+        assert err[0] == f"minidl {command}: net.py:Net failed:"
+        assert 'net.py", line 1' in err[1]
+        assert err[-1] == "ZeroDivisionError: division by zero"
+    assert not Path("runs").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------- train
+
+
+def test_train_writes_checkpoints_and_says_how_it_went(capsys):
+    status, out, err = run(capsys, *TRAIN)
+    assert (status, err) == (0, [])
+    assert out[0] == "20 training and 9 test images of 8×8×1, 3 classes"
+    assert [line.split("  ")[0] for line in out[1:4]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert re.fullmatch(r"test accuracy \d+\.\d\d% on 9 images; checkpoints are in runs/resnet_small/", out[4])
+    state = checkpoint.load("runs/resnet_small/last.npz")
+    assert len(state["history"]["train_loss"]) == 3
+    assert state["model"]["fc.weight"].shape[1] == 3
+    assert f"{state['history']['test_accuracy'][-1]:.2%}" in out[4]
+
+
+def test_options_reach_the_training(capsys):
+    options = ["--lr", "0.03", "--momentum", "0", "--weight-decay", "0.1", "--label-smoothing", "0", "--seed", "7"]
+    assert run(capsys, *TRAIN, *options, "--output", "deep/er")[0] == 0
+    state = checkpoint.load("deep/er/last.npz")
+    first, second = state["optimizer"]["param_groups"]
+    assert (first["weight_decay"], second["weight_decay"], first["momentum"]) == (0.1, 0, 0)
+    assert state["history"]["learning_rate"][1] == 0.03
+    assert (state["train_loader"]["seed"], state["train_loader"]["batch_size"]) == (7, 8)
+    assert run(capsys, *TRAIN, *options[:-1], "8", "--output", "other")[0] == 0
+    other = checkpoint.load("other/last.npz")["model"]
+    assert not np.array_equal(state["model"]["conv1.weight"], other["conv1.weight"])
+
+
+def test_a_model_of_ones_own(capsys):
+    write_net(factor=2)
+    assert run(capsys, "train", "net.py:Net", *TRAIN[2:])[0] == 0
+    assert Path("runs/net-Net/last.npz").exists()
+
+
+def test_an_earlier_run_is_not_overwritten(capsys, folder):
+    run(capsys, *TRAIN)
+    before = everything(folder)
+    status, out, err = run(capsys, *TRAIN)
+    assert (status, out) == (2, [])
+    assert err == [
+        "minidl train: runs/resnet_small already holds a run; add --resume to go on with it, or choose another --output"
+    ]
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "begun"),
+    [
+        (["--lr", "0.1"], "--lr 0.05"),
+        (["--epochs", "4"], "--epochs 3"),
+        (["--label-smoothing", "0", "--seed", "1"], "--label-smoothing 0.05, --seed 0"),
+        (["--data", "digits"], "--data data.npz"),
+    ],
+)
+def test_a_run_is_not_resumed_as_another(capsys, folder, change, begun):
+    run(capsys, *TRAIN)
+    before = everything(folder)
+    status, _, err = run(capsys, *TRAIN, "--resume", *change)
+    assert status == 2
+    assert err == [
+        f"minidl train: runs/resnet_small was begun with {begun}: give the same to go on, or another --output"
+    ]
+    assert everything(folder) == before
+
+
+def test_a_damaged_checkpoint_is_said(capsys, folder):
+    run(capsys, *TRAIN)
+    Path("runs/resnet_small/last.npz").write_text("junk")
+    before = everything(folder)
+    status, _, err = run(capsys, *TRAIN, "--resume")
+    assert status == 2
+    assert len(err) == 1
+    assert "runs/resnet_small/last.npz cannot be read" in err[0]
+    assert everything(folder) == before
+
+
+def interrupt_at(monkeypatch, method, call):
+    """Ctrl-C at the given call of a method of the display, from 1. The original comes back after it."""
+    calls = iter(range(1, 1000))
+    original = getattr(progress.Lines, method)
+
+    def interrupted(self, *arguments):
+        if next(calls) == call:
+            monkeypatch.setattr(progress.Lines, method, original)
+            raise KeyboardInterrupt
+        original(self, *arguments)
+
+    monkeypatch.setattr(progress.Lines, method, interrupted)
+
+
+@pytest.mark.parametrize(("method", "call", "epochs"), [("advance", 4, 1), ("end", 2, 2), ("begin", 3, 2)])
+def test_after_ctrl_c_the_command_it_prints_ends_as_an_uninterrupted_run(capsys, monkeypatch, method, call, epochs):
+    run(capsys, *TRAIN, "--output", "whole")
+    interrupt_at(monkeypatch, method, call)
+    status, _, err = run(capsys, *TRAIN, "--output", "with space")
+    assert status == 130
+    assert err[:2] == ["", f"minidl train: interrupted after {epochs} epoch(s)"]
+    command = err[2].removeprefix("to go on:  minidl ")
+    status, out, _ = run(capsys, *shlex.split(command))
+    assert (status, out[1]) == (0, f"resumed after epoch {epochs}")
+    whole, resumed = (checkpoint.load(f"{name}/last.npz") for name in ("whole", "with space"))
+    assert resumed["history"] == whole["history"]
+    for name, array in whole["model"].items():
+        np.testing.assert_array_equal(resumed["model"][name], array)
+
+
+def test_a_resumed_run_that_is_interrupted_prints_resume_once(capsys, monkeypatch):
+    interrupt_at(monkeypatch, "end", 1)
+    run(capsys, *TRAIN)
+    interrupt_at(monkeypatch, "end", 1)
+    status, _, err = run(capsys, *TRAIN, "--resume")
+    assert (status, err[2].count("--resume")) == (130, 1)
+
+
+def test_nothing_is_said_of_going_on_when_nothing_was_saved(capsys, monkeypatch):
+    interrupt_at(monkeypatch, "advance", 1)
+    assert run(capsys, *TRAIN)[::2] == (130, ["", "minidl train: interrupted after 0 epoch(s)"])
+    assert run(capsys, *TRAIN)[0] == 0, "and the same command begins anew"
+
+
+# --------------------------------------------------------------------------------------------------------- gradcheck
+
+
+def test_gradcheck_prints_a_line_for_each_name_in_columns(capsys):
+    status, out, err = run(capsys, "gradcheck", "add", "matmul", "resnet_small")
+    assert (status, err) == (0, [])
+    assert [line.split()[0] for line in out[:3]] == ["add", "matmul", "resnet_small"]
+    assert [line.split()[1] for line in out[:2]] == ["9", "44"]
+    for column in ("first derivative", "second derivative", "off by at most"):
+        assert len({line.index(column) for line in out[:3]}) == 1, "columns are not aligned"
+    assert out[3:] == ["all gradients agree with finite differences"]
+
+
+def test_gradcheck_of_ones_own_model_right_and_wrong(capsys):
+    assert run(capsys, "gradcheck", write_net(factor=2))[0] == 0
+    status, out, _ = run(capsys, "gradcheck", "add", write_net(factor=3))
+    assert status == 1
+    assert out[0].startswith("add ")
+    assert re.match(r"net.py:Net +WRONG: gradcheck: along a random direction .* backward gives", out[1])
+    assert out[2] == "1 of 2 wrong"
+
+
+def test_gradcheck_without_names_checks_them_all(capsys, monkeypatch):
+    asked = []
+    report = checks.GradcheckReport(compared=1234, worst_absolute=0.0, worst_relative=2e-10)
+    monkeypatch.setattr(checks, "run", lambda name: asked.append(name) or [report, report])
+    status, out, _ = run(capsys, "gradcheck")
+    assert (status, asked, len(out)) == (0, checks.names(), len(checks.names()) + 1)
+    columns = (f"1,234 {order} derivatives off by at most 2e-10" for order in ("first", "second"))
+    assert " ".join(out[0].split()) == " ".join(("add", *columns))
+
+
+def test_ctrl_c_in_gradcheck(capsys, monkeypatch):
+    monkeypatch.setattr(checks, "run", lambda name: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(capsys, "gradcheck", "add") == (130, [], ["", "minidl gradcheck: interrupted"])
+
+
+# ---------------------------------------------------------------------------------------------------- a real terminal
+
+
+def start(*arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "minidl.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_a_real_ctrl_c_leaves_no_traceback():
+    process = start("gradcheck")
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.decode()) == (130, "\nminidl gradcheck: interrupted\n")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    process = start("gradcheck", "add", "subtract")
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(timeout=60)) == (b"", 141)
+    process.stderr.close()
+
+
+def test_a_terminal_without_the_signs_shows_question_marks():
+    process = start(*TRAIN, PYTHONIOENCODING="ascii")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert b"test images of 8?8?1, 3 classes" in out
+
+
+def test_doctor(capsys, monkeypatch):
+    monkeypatch.setattr(cli.doctor, "report", lambda: "the report")
+    assert run(capsys, "doctor") == (0, ["the report"], [])
+
+
+def test_what_a_run_was_begun_with_is_kept(capsys):
+    run(capsys, *TRAIN)
+    kept = json.loads(Path("runs/resnet_small/options.json").read_text())
+    assert (kept["MODEL"], kept["--data"], kept["--epochs"], kept["--lr"]) == ("resnet_small", "data.npz", 3, 0.05)
+    assert "--device" not in kept, "a run may go on elsewhere"

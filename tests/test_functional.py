@@ -1,0 +1,313 @@
+"""The list of public functions: complete, named as in PyTorch, at home on every device, and together a network."""
+
+import gc
+import inspect
+
+import fakecupy
+import numpy as np
+import oracle
+import pytest
+from judge import assert_close, check_operator, host, leaves, torch_value_and_gradients, value_and_gradients
+
+import minidl
+from minidl import Tensor, backend
+from minidl import functional as F
+
+# ---- the list
+
+
+def test_the_list_is_complete_and_documented():
+    assert F.__all__ == sorted(F.__all__)
+    for name in F.__all__:
+        function = getattr(F, name)
+        assert function.__doc__, name
+        annotations = inspect.signature(function).parameters.values()
+        assert all(parameter.annotation is not parameter.empty for parameter in annotations), name
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "name", ["batch_norm", "cross_entropy", "dropout", "mse_loss", "relu", "softmax", "log_softmax"]
+)
+def test_names_order_and_defaults_are_those_of_torch(name):
+    """Without what PyTorch keeps for old programs, and the default axis: ours is the last one, theirs has a warning."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    legacy = {"size_average", "reduce", "inplace", "_stacklevel", "dtype"}
+    ours = list(inspect.signature(getattr(F, name)).parameters.values())
+    theirs = [
+        parameter
+        for parameter in inspect.signature(getattr(torch.nn.functional, name)).parameters.values()
+        if parameter.name not in legacy
+    ][: len(ours)]
+    assert [p.name for p in ours[1:]] == [p.name for p in theirs[1:]]
+    assert [p.default for p in ours if p.name != "dim"] == [p.default for p in theirs if p.name != "dim"]
+
+
+def test_options_that_torch_does_not_let_itself_be_asked_for():
+    """Read off PyTorch's documentation: these functions are built in there and have no signature to compare."""
+    expected = {
+        "linear": "(x, weight, bias=None)",
+        "conv2d": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)",
+        "max_pool2d": "(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False)",
+        "avg_pool2d": "(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, "
+        "divisor_override=None)",
+        "adaptive_avg_pool2d": "(x, output_size)",
+    }
+    for name, signature in expected.items():
+        bare = [p.replace(annotation=p.empty) for p in inspect.signature(getattr(F, name)).parameters.values()]
+        assert str(inspect.Signature(bare)) == signature
+
+
+# ---- linear
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 5), (2, 1, 3, 5), (5,), (0, 5)], ids=str)
+def test_linear(shape, device, rng):
+    arrays = [rng.standard_normal(shape), rng.standard_normal((5, 4)), rng.standard_normal(4)]
+    assert_close(F.linear(*leaves(arrays, device)), oracle.linear(*arrays))
+    assert_close(F.linear(*leaves(arrays[:2], device)), oracle.linear(*arrays[:2]))
+    check_operator(F.linear, arrays, device)
+
+
+@pytest.mark.torch
+def test_linear_against_torch(device, rng):
+    arrays = [rng.standard_normal((2, 3, 5)), rng.standard_normal((5, 4)), rng.standard_normal(4)]
+    g = rng.standard_normal((2, 3, 4))
+    value, gradients = value_and_gradients(F.linear, arrays, g, device)
+    expected, expected_gradients = torch_value_and_gradients(
+        lambda torch_f, *inputs: torch_f.linear(*inputs), arrays, [None, "matrix", None], g
+    )
+    assert_close(value, expected)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        assert_close(gradient, expected_gradient)
+
+
+def test_linear_of_integers_is_float32(device):
+    x, weight = Tensor(np.ones((2, 3), int), device=device), Tensor(np.ones((3, 4), np.float32), device=device)
+    assert F.linear(x, weight).dtype == np.float32
+
+
+@pytest.mark.parametrize("function", [F.linear, F.conv2d])
+def test_a_list_is_no_tensor(function, device):
+    with pytest.raises(TypeError, match="expected a Tensor or an array, got list"):
+        function([[1.0, 2.0]], Tensor(np.ones((2, 3)), device=device))
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "bias", "message"),
+    [
+        ((2, 4), (3, 5), None, r"input \(2, 4\) does not fit weight \(3, 5\); expected \(..., I\) and \(I, O\)"),
+        ((2, 5), (3, 5), None, r"input \(2, 5\) does not fit weight \(3, 5\)"),
+        ((), (3, 5), None, r"input \(\) does not fit weight \(3, 5\)"),
+        ((2, 3), (3,), None, r"input \(2, 3\) does not fit weight \(3,\)"),
+        ((2, 3), (3, 5), (3,), r"expected a bias of shape \(5,\), got \(3,\)"),
+        ((2, 3), (3, 5), (1,), r"expected a bias of shape \(5,\), got \(1,\)"),
+    ],
+)
+def test_linear_wrong_calls(x, weight, bias, message, device):
+    x, weight = Tensor(np.ones(x), device=device), Tensor(np.ones(weight), device=device)
+    with pytest.raises(ValueError, match=f"^linear: .*{message}"):
+        F.linear(x, weight, None if bias is None else Tensor(np.ones(bias), device=device))
+
+
+# ---- devices
+
+
+EVERY_FUNCTION = {  # of images x (2, 5, 6, 4)
+    "linear": lambda x: F.linear(x, x[0, 0].T, x[0, 0, :, 0]),
+    "conv2d": lambda x: F.conv2d(x, x[:, :3, :2], x[0, 0, 0], padding=1, groups=2),
+    "max_pool2d": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, (2, 4)),
+    "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "dropout": lambda x: F.dropout(x, 0.3),
+    "relu": F.relu,
+    "sigmoid": F.sigmoid,
+    "tanh": F.tanh,
+    "softmax": F.softmax,
+    "log_softmax": F.log_softmax,
+    "cross_entropy": lambda x: F.cross_entropy(x, (x.detach()[..., 0] * 0).astype(np.int64), x.detach()[0, 0, 0]),
+    "mse_loss": lambda x: F.mse_loss(x, x * x),
+}
+
+
+@pytest.fixture
+def fake_gpu():
+    backend.set_gpu_module(fakecupy)
+    yield
+    backend.set_gpu_module(None)
+
+
+def test_every_function_is_among_them():
+    assert sorted(EVERY_FUNCTION) == F.__all__
+
+
+def first_and_second_gradients(function, array, device):
+    """The value, its gradient along a random direction, and the gradient of that along another."""
+    minidl.manual_seed(4)
+    rng = np.random.default_rng(1)
+    (x,) = leaves([array], device)
+    y = function(x)
+    g, u = (Tensor(rng.standard_normal(shape), device=device) for shape in (y.shape, x.shape))
+    g.requires_grad = True
+    (to_x,) = minidl.grad(y, [x], g, create_graph=True)
+    second = minidl.grad((to_x * u).sum(), [x, g], allow_unused=True)
+    results = [y, to_x, *(gradient for gradient in second if gradient is not None)]
+    assert {str(result.device) for result in results} == {"cpu" if device == "cpu" else device}
+    return results
+
+
+@pytest.mark.parametrize("name", EVERY_FUNCTION)
+def test_every_function_works_on_a_second_device_and_never_waits(name, fake_gpu, rng):
+    """On gpu:1 while gpu:0 is current: what a function makes for itself must be made beside its input."""
+    array = rng.uniform(0.1, 2, (2, 5, 6, 4))
+    with fakecupy.count_synchronisations() as log:
+        on_device = first_and_second_gradients(EVERY_FUNCTION[name], array, "gpu:1")
+    assert log.places == []
+    for actual, expected in zip(on_device, first_and_second_gradients(EVERY_FUNCTION[name], array, "cpu"), strict=True):
+        assert_close(actual, expected)
+
+
+def test_options_that_need_arrays_of_their_own_on_a_second_device(fake_gpu, rng):
+    def on(device):
+        x = Tensor(rng_array, device=device)
+        running = [Tensor(np.ones(4), device=device) for _ in range(2)]
+        F.batch_norm(x, *running, training=True)
+        target = Tensor(np.zeros((2, 5, 6), int), device=device)
+        return [
+            F.max_pool2d(x, 3, 2, 1, return_indices=True)[1],
+            *running,
+            F.batch_norm(x, *running),
+            F.cross_entropy(x, target, running[1], label_smoothing=0.1, ignore_index=3),
+            F.cross_entropy(x, F.softmax(x), running[1], label_smoothing=0.1),
+        ]
+
+    rng_array = rng.standard_normal((2, 5, 6, 4))
+    for actual, expected in zip(on("gpu:1"), on("cpu"), strict=True):
+        assert str(actual.device) == "gpu:1"
+        assert_close(actual, expected)
+
+
+MIXED = {
+    "conv2d": lambda x: F.conv2d(x, Tensor(np.ones((2, 2, 3, 1)))),
+    "linear": lambda x: F.linear(x, Tensor(np.ones((3, 2)))),
+    "batch_norm": lambda x: F.batch_norm(x, None, None, Tensor(np.ones(3)), training=True),
+    "batch_norm, running": lambda x: F.batch_norm(x, Tensor(np.ones(3)), Tensor(np.ones(3)), training=True),
+    "cross_entropy, target": lambda x: F.cross_entropy(x, np.zeros((2, 4, 5), int)),
+    "cross_entropy, weight": lambda x: F.cross_entropy(x, (x.detach()[..., 0] * 0).astype(int), np.ones(3)),
+    "mse_loss": lambda x: F.mse_loss(x, Tensor(np.ones((2, 4, 5, 3)))),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_operands_on_different_devices_are_refused(name, fake_gpu):
+    x = Tensor(np.ones((2, 4, 5, 3)), device="gpu")
+    with pytest.raises(minidl.DeviceError, match=r"operand 0 .* is on gpu:0.* on cpu; .*\.to\("):
+        MIXED[name](x)
+
+
+# ---- all together: a small network and its training step
+
+SHAPES = {
+    "filters": (3, 3, 2, 4), "filter_bias": (4,), "scale": (4,), "shift": (4,), "grouped": (2, 3, 2, 6),
+    "weight": (12, 5), "bias": (5,),
+}  # fmt: skip
+
+
+class Network:
+    """Every function of a convolutional network, on float64 parameters."""
+
+    def __init__(self, device):
+        rng = np.random.default_rng(0)
+        self.parameters = {
+            name: Tensor(0.3 * rng.standard_normal(shape), requires_grad=True, device=device)
+            for name, shape in SHAPES.items()
+        }
+        self.running = [Tensor(np.zeros(4), device=device), Tensor(np.ones(4), device=device)]
+        self.images = Tensor(rng.standard_normal((3, 8, 7, 2)), device=device)
+        self.labels = Tensor(rng.integers(0, 5, 3), device=device)
+
+    def loss(self):
+        p = self.parameters
+        x = F.conv2d(self.images, p["filters"], p["filter_bias"], padding=1)
+        x = F.relu(F.batch_norm(x, *self.running, p["scale"], p["shift"], training=True))
+        x = F.max_pool2d(x, 3, 2, 1)  # (3, 4, 4, 4)
+        x = F.tanh(F.conv2d(x, p["grouped"], groups=2)) + F.sigmoid(F.avg_pool2d(x, 2, 1)).mean()
+        x = F.dropout(F.adaptive_avg_pool2d(x, (2, 1)), 0.2).flatten(1)  # (3, 12)
+        return F.cross_entropy(F.linear(x, p["weight"], p["bias"]), self.labels, label_smoothing=0.1)
+
+    def step(self):
+        loss = self.loss()
+        loss.backward()
+        for parameter in self.parameters.values():
+            parameter.data -= 0.1 * parameter.grad.data
+            parameter.zero_grad()
+        return loss
+
+
+def train(device, steps):
+    minidl.manual_seed(1)
+    network = Network(device)
+    losses = [network.step() for _ in range(steps)]
+    return [*losses, *network.parameters.values(), *network.running]
+
+
+def test_a_training_step_is_the_same_everywhere(device):
+    for actual, expected in zip(train(device, 5), train("cpu", 5), strict=True):
+        assert_close(actual, expected)
+
+
+def test_training_lowers_the_loss(device):
+    network = Network(device)
+    minidl.manual_seed(1)
+    first = float(network.step())
+    for _ in range(30):
+        last = network.step()
+    assert float(last) < 0.8 * first
+
+
+def test_a_training_step_never_waits_for_the_device(fake_gpu):
+    network = Network("gpu")
+    with fakecupy.count_synchronisations() as log:
+        network.step()
+    assert log.places == []
+
+
+def test_the_gradient_of_the_whole_network(device):
+    network = Network(device)
+
+    def function(*parameters):
+        minidl.manual_seed(1)
+        network.parameters = dict(zip(SHAPES, parameters, strict=True))
+        network.running = [None, None]
+        return network.loss()
+
+    minidl.gradcheck(function, list(network.parameters.values()), fast=True)
+    minidl.gradgradcheck(function, list(network.parameters.values()), fast=True)
+
+
+def test_ten_steps_leave_nothing_behind(device):
+    """With the garbage collector off: graphs are freed by reference counting alone."""
+    network = Network(device)
+    network.step()
+
+    def alive():
+        return sum(issubclass(type(thing), Tensor | minidl.Function) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        for _ in range(10):
+            network.step()
+        assert alive() == before
+    finally:
+        gc.enable()
+
+
+def test_nothing_is_recorded_without_need(device):
+    network = Network(device)
+    with minidl.no_grad():
+        assert not network.loss().requires_grad
+    assert not F.conv2d(network.images, network.parameters["filters"].detach()).requires_grad
+    assert host(network.loss()).shape == ()

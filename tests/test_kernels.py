@@ -1,0 +1,246 @@
+"""The inner loops on raw arrays: windows, columns, bands, per-channel sums."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from judge import assert_close, host
+
+from minidl.backend import array_module, to_device
+from minidl.backend import device as as_device
+from minidl.kernels import channels, columns, pooling
+from minidl.kernels.window import Window, pair
+
+# ---- window
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(3, (3, 3)), ((2, 5), (2, 5)), ([2, 5], (2, 5)), (np.int64(4), (4, 4))], ids=str
+)
+def test_pair(given, expected):
+    assert pair("op", "stride", given, 1) == expected
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None, "same", (1,), (1, 2, 3), (1, 0), (2, 1.0)], ids=str)
+def test_pair_refuses(wrong):
+    with pytest.raises(ValueError, match="op: stride must be an integer or a pair of integers, at least 1; got"):
+        pair("op", "stride", wrong, 1)
+
+
+def windows():
+    """Windows with everything at once, uneven padding included: it occurs in no public function yet."""
+    sizes, paddings = st.tuples(st.integers(1, 4), st.integers(1, 4)), st.tuples(st.integers(0, 3), st.integers(0, 3))
+    return st.builds(
+        Window,
+        kernel=sizes,
+        stride=sizes,
+        padding=st.tuples(paddings, paddings),
+        dilation=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+        ceil_mode=st.booleans(),
+    )
+
+
+@given(window=windows(), H=st.integers(1, 12), W=st.integers(1, 12))
+def test_output_size_counts_the_places_of_a_window(window, H, W):
+    for axis, size in enumerate((H, W)):
+        places, start = 0, 0  # in padded coordinates
+        before, after = window.padding[axis]
+        if size + before + after >= window.extent[axis]:  # it fits at least once
+            while start + window.extent[axis] <= before + size + after:
+                places, start = places + 1, start + window.stride[axis]
+            left_over = start - window.stride[axis] + window.extent[axis] < before + size + after
+            places += window.ceil_mode and left_over and start < before + size
+            assert window.output_size(H, W)[axis] == places
+        elif not window.ceil_mode:
+            assert window.output_size(H, W)[axis] < 1
+
+
+@given(window=windows(), H=st.integers(1, 9), W=st.integers(1, 9))
+def test_margins_hold_every_window_and_crop_undoes_pad(window, H, W):
+    OH, OW = window.output_size(H, W)
+    assume(min(OH, OW) >= 1)
+    x = np.random.default_rng(0).standard_normal((2, H, W, 3))
+    padded = window.pad(x, -7.0)
+    np.testing.assert_array_equal(window.crop(padded, H, W), x)
+    assert (padded == -7.0).sum() == padded.size - x.size
+    for i, j, rows, cols in window.positions(OH, OW):
+        assert padded[:, rows, cols].shape == (2, OH, OW, 3)
+        assert (rows.start, cols.start) == (i * window.dilation[0], j * window.dilation[1])
+
+
+# ---- im2col and col2im
+
+
+@given(window=windows(), rest=st.tuples(st.integers(0, 3), st.integers(0, 3)), seed=st.integers(0, 9))
+def test_col2im_is_the_adjoint_of_im2col(window, rest, seed):
+    """⟨im2col x, y⟩ = ⟨x, col2im y⟩ for all x and y: with integers, to the last bit."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-9, 9, (2, window.extent[0] + rest[0], window.extent[1] + rest[1], 3)).astype(np.float64)
+    laid_out = columns.im2col(x, window)
+    y = rng.integers(-9, 9, laid_out.shape).astype(np.float64)
+    added_up = np.zeros_like(x)
+    columns.col2im(y, added_up, window)
+    assert (laid_out * y).sum() == (x * added_up).sum()
+
+
+def test_im2col_lays_windows_out_row_by_row(device):
+    x = np.arange(2 * 3 * 5 * 2.0).reshape(2, 3, 5, 2)
+    window = Window(kernel=(2, 2), stride=(1, 2), dilation=(1, 2))
+    laid_out = host(columns.im2col(to_device(x, as_device(device)), window))
+    expected = [
+        np.concatenate([x[n, h, w], x[n, h, w + 2], x[n, h + 1, w], x[n, h + 1, w + 2]])
+        for n in range(2)
+        for h in (0, 1)
+        for w in (0, 2)
+    ]
+    np.testing.assert_array_equal(laid_out, expected)
+
+
+# ---- bands
+
+
+def convolution_case(dtype=np.float64):
+    """Small integers: their products and sums are exact, in whatever order and grouping they are added."""
+    rng = np.random.default_rng(0)
+    window = Window(kernel=(3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), dilation=(1, 2))
+    x, weight, bias = (rng.integers(-4, 5, shape).astype(dtype) for shape in ((5, 9, 8, 4), (3, 2, 2, 6), (6,)))
+    g = rng.integers(-4, 5, (5, *window.output_size(9, 8), 6)).astype(dtype)
+    return window, x, weight, bias, g
+
+
+def all_three(window, x, weight, bias, g):
+    return [
+        host(columns.convolve(x, weight, bias, window, 2)),
+        host(columns.convolve_input_gradient(g, weight, window, 2, 9, 8)),
+        host(columns.convolve_weight_gradient(x, g, window, 2)),
+    ]
+
+
+@pytest.mark.parametrize("scratch", [1, 600, 1500, 3000, 12_000, 1 << 30])  # a row, rows, an image, images, all of them
+def test_bands_change_nothing(scratch, device, monkeypatch):
+    window, *arrays = convolution_case()
+    expected = all_three(window, *arrays)
+    monkeypatch.setattr(columns, "CPU_SCRATCH", scratch)
+    monkeypatch.setattr(columns, "GPU_SCRATCH", scratch)
+    arrays = [to_device(array, as_device(device)) for array in arrays]
+    for actual, whole in zip(all_three(window, *arrays), expected, strict=True):
+        np.testing.assert_array_equal(actual, whole)
+
+
+@pytest.mark.parametrize("scratch", [1, 600, 1500, 3000, 12_000, 1 << 30])
+def test_bands_cover_the_output_once_and_fit_the_scratch(scratch, monkeypatch):
+    monkeypatch.setattr(columns, "CPU_SCRATCH", scratch)
+    window, _, weight, _, g = convolution_case()
+    N, OH, OW, _ = g.shape
+    seen = np.zeros((N, OH), int)
+    for images, rows, source in columns._bands(N, OH, OW, weight, window, np):
+        seen[images, rows] += 1
+        count = seen[images, rows].size  # output rows in this band
+        assert count == 1 or count * OW * weight[..., 0].size * weight.itemsize <= scratch
+        assert (source.stop - source.start - window.extent[0]) // window.stride[0] + 1 == rows.stop - rows.start
+    assert (seen == 1).all()
+
+
+def test_scratch_memory_is_bounded(monkeypatch):
+    """Inputs, outputs and the scratch, and nothing of the size of the column matrix."""
+    monkeypatch.setattr(columns, "CPU_SCRATCH", 64 << 10)
+    N, H, W, C, F = 4, 40, 40, 16, 8
+    window = Window(kernel=(5, 5), padding=((2, 2), (2, 2)))
+    x, weight, g = (np.ones(shape) for shape in ((N, H, W, C), (5, 5, C, F), (N, H, W, F)))
+    column_matrix = N * H * W * 25 * C * 8
+    for work in (
+        lambda: columns.convolve(x, weight, None, window, 1),
+        lambda: columns.convolve_input_gradient(g, weight, window, 1, H, W),
+        lambda: columns.convolve_weight_gradient(x, g, window, 1),
+    ):
+        tracemalloc.start()
+        work()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2.5 * x.nbytes < column_matrix / 8
+
+
+# ---- pooling
+
+
+def adjoint(forward, backward, x, y):
+    return (host(forward(x)) * host(y)).sum() == (host(x) * host(backward(y))).sum()
+
+
+@given(window=windows(), H=st.integers(1, 9), W=st.integers(1, 9))
+def test_spreading_is_the_adjoint_of_summing_and_scattering_of_gathering(window, H, W):
+    OH, OW = window.output_size(H, W)
+    assume(min(OH, OW) >= 1)
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(-9, 9, shape).astype(np.float64) for shape in ((2, H, W, 3), (2, OH, OW, 3)))
+    assert adjoint(lambda x: pooling.sum_windows(x, window), lambda y: pooling.spread_windows(y, window, H, W), x, y)
+    _, winner = pooling.max_windows(x, window)
+    assert adjoint(
+        lambda x: pooling.gather_winners(x, winner, window),
+        lambda y: pooling.scatter_to_winners(y, winner, window, H, W),
+        x,
+        y,
+    )
+
+
+def test_a_window_of_more_than_256_elements_remembers_its_winner(device):
+    x = np.zeros((1, 17, 19, 2))
+    x[0, 16, 18, 0] = x[0, 13, 15, 1] = 1.0
+    window = Window(kernel=(17, 19))
+    _, winner = pooling.max_windows(to_device(x, as_device(device)), window)
+    assert host(winner).ravel().tolist() == [16 * 19 + 18, 13 * 19 + 15]
+
+
+# ---- channels
+
+
+@pytest.mark.parametrize("M", [1, 7, channels.BLOCK, channels.BLOCK + 1, 2 * channels.BLOCK + 5])
+def test_channel_sum(M, device, rng):
+    x, other = rng.standard_normal((2, M, 3)).astype(np.float32)
+    on_device = [to_device(array, as_device(device)) for array in (x, other)]
+    total, product = channels.channel_sum(on_device[0]), channels.channel_sum(*on_device)
+    assert total.dtype == product.dtype == np.float32
+    assert_close(total, x.astype(np.float64).sum(axis=0), 1e-4)
+    assert_close(product, (x.astype(np.float64) * other).sum(axis=0), 1e-4)
+
+
+def test_many_blocks_are_added_up_exactly(device):
+    """2²⁴ and twenty ones, a block each: in float32, 2²⁴ + 1 is 2²⁴."""
+    x = np.zeros((21 * channels.BLOCK, 1), np.float32)
+    x[:: channels.BLOCK] = 1
+    x[0] = 2**24
+    assert host(channels.channel_sum(to_device(x, as_device(device)))).tolist() == [2**24 + 20]
+
+
+def test_moments_do_not_cancel(device, rng):
+    """Mean 10,000 and variance 1 in float32: E[x²] − E[x]² would be off by several."""
+    x = (rng.standard_normal((20_000, 3)) + 1e4).astype(np.float32)
+    mean, variance = channels.moments(to_device(x, as_device(device)))
+    assert mean.dtype == variance.dtype == np.float32
+    np.testing.assert_allclose(host(mean), x.astype(np.float64).mean(axis=0), rtol=2e-6)
+    np.testing.assert_allclose(host(variance), x.astype(np.float64).var(axis=0), rtol=1e-3)
+
+
+def test_kernels_write_only_to_what_they_made(device, rng):
+    window = Window(kernel=(3, 2), stride=(1, 2), padding=((1, 1), (1, 0)))
+    x, weight, bias = (rng.standard_normal(shape) for shape in ((2, 5, 6, 4), (3, 2, 4, 3), (3,)))
+    g = rng.standard_normal((2, *window.output_size(5, 6), 3))
+    u = rng.standard_normal((2, *window.output_size(5, 6), 4))
+    rows, scale = rng.standard_normal((10, 4)), rng.uniform(1, 2, 4)
+    given = [to_device(array, as_device(device)) for array in (x, weight, bias, g, u, rows, scale)]
+    x, weight, bias, g, u, rows, scale = given
+    before = [array.copy() for array in given]
+    columns.convolve(x, weight, bias, window, 1)
+    columns.convolve_input_gradient(g, weight, window, 1, 5, 6)
+    columns.convolve_weight_gradient(x, g, window, 1)
+    _, winner = pooling.max_windows(x, window)
+    pooling.scatter_to_winners(u, winner, window, 5, 6)
+    pooling.gather_winners(x, winner, window)
+    pooling.sum_windows(x, window)
+    pooling.spread_windows(u, window, 5, 6)
+    channels.normalize(rows, scale, scale, scale, scale)
+    channels.normalize_gradients(rows, rows, scale, scale, scale)
+    for array, copy in zip(given, before, strict=True):
+        assert array_module(array).array_equal(array, copy)

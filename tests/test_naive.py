@@ -1,0 +1,148 @@
+"""The loop twins: values against the independent oracle, gradients against the oracle's numeric ones."""
+
+import inspect
+
+import hard_shapes
+import numpy as np
+import oracle
+import pytest
+
+from minidl import functional, naive
+
+
+def assert_close(actual, expected, tolerance=1e-12):
+    assert actual.shape == np.shape(expected)
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+# ---- convolution
+
+
+@pytest.mark.parametrize("name", hard_shapes.CONVOLUTIONS)
+def test_conv2d(name, rng):
+    x_shape, weight_shape, options = hard_shapes.CONVOLUTIONS[name]
+    x, weight, bias = (
+        rng.standard_normal(x_shape),
+        rng.standard_normal(weight_shape),
+        rng.standard_normal(weight_shape[3]),
+    )
+    assert_close(naive.conv2d(x, weight, bias, **options), oracle.conv2d(x, weight, bias, **options))
+    assert_close(naive.conv2d(x, weight, **options), oracle.conv2d(x, weight, **options))
+
+
+@pytest.mark.parametrize("name", ["padded", "dilated", "grouped", "gapped"])
+def test_conv2d_backward(name, rng):
+    x_shape, weight_shape, options = hard_shapes.CONVOLUTIONS[name]
+    x, weight, bias = (
+        rng.standard_normal(x_shape),
+        rng.standard_normal(weight_shape),
+        rng.standard_normal(weight_shape[3]),
+    )
+    g = rng.standard_normal(oracle.conv2d(x, weight, **options).shape)
+    # A convolution is linear in each of its inputs: any step is exact, and a large one rounds least.
+    expected = oracle.numeric_gradient(lambda *inputs: naive.conv2d(*inputs, **options), [x, weight, bias], g, eps=0.5)
+    for actual, numeric in zip(naive.conv2d_backward(g, x, weight, **options), expected, strict=True):
+        assert_close(actual, numeric, 1e-11)
+
+
+def test_conv2d_refuses_channels_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"conv2d: 3 channels, weight \(1, 1, 2, 4\) and groups=1 do not fit together"):
+        naive.conv2d(np.zeros((1, 2, 2, 3)), np.zeros((1, 1, 2, 4)))
+    with pytest.raises(ValueError, match="groups=2 do not fit together"):
+        naive.conv2d(np.zeros((1, 2, 2, 4)), np.zeros((1, 1, 2, 3)), groups=2)
+
+
+# ---- pooling
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("name", hard_shapes.POOLINGS)
+def test_max_pool2d(name, ceil_mode, rng):
+    shape, options = hard_shapes.POOLINGS[name]
+    x = rng.standard_normal(shape) - 5  # negative, so that a padding of zeros would win
+    options = options | {"ceil_mode": ceil_mode}
+    y = naive.max_pool2d(x, **options)
+    assert_close(y, oracle.max_pool2d(x, **options))
+    g = rng.standard_normal(y.shape)
+    (expected,) = oracle.numeric_gradient(lambda x: oracle.max_pool2d(x, **options), [x], g)
+    assert_close(naive.max_pool2d_backward(g, x, **options), expected, 1e-8)
+
+
+def test_max_pool2d_dilated(rng):
+    x = rng.standard_normal((2, 6, 7, 2)) - 5
+    options = {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "dilation": (2, 3), "ceil_mode": True}
+    y = naive.max_pool2d(x, **options)
+    assert_close(y, oracle.max_pool2d(x, **options))
+    g = rng.standard_normal(y.shape)
+    (expected,) = oracle.numeric_gradient(lambda x: oracle.max_pool2d(x, **options), [x], g)
+    assert_close(naive.max_pool2d_backward(g, x, **options), expected, 1e-8)
+
+
+def test_max_pool2d_gives_the_gradient_to_the_first_of_equal_pixels_and_to_nan():
+    x = np.array([[1.0, 3.0, 3.0], [3.0, np.nan, 2.0]]).reshape(1, 2, 3, 1)
+    g = np.array([[10.0, 20.0]]).reshape(1, 1, 2, 1)
+    assert_close(naive.max_pool2d(x[:, :1], (1, 3)), np.full((1, 1, 1, 1), 3.0))
+    assert naive.max_pool2d_backward(g[:, :, :1], x[:, :1], (1, 3)).ravel().tolist() == [0, 10, 0]
+    assert np.isnan(naive.max_pool2d(x, 2, stride=1)).all()
+    assert naive.max_pool2d_backward(g, x, 2, stride=1).ravel().tolist() == [0, 0, 0, 0, 30, 0]
+
+
+@pytest.mark.parametrize(
+    "modes",
+    [
+        {},
+        {"ceil_mode": True},
+        {"count_include_pad": False},
+        {"ceil_mode": True, "count_include_pad": False},
+        {"divisor_override": 5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", hard_shapes.POOLINGS)
+def test_avg_pool2d(name, modes, rng):
+    shape, options = hard_shapes.POOLINGS[name]
+    x, options = rng.standard_normal(shape), options | modes
+    y = naive.avg_pool2d(x, **options)
+    assert_close(y, oracle.avg_pool2d(x, **options))
+    g = rng.standard_normal(y.shape)
+    (expected,) = oracle.numeric_gradient(lambda x: oracle.avg_pool2d(x, **options), [x], g, eps=0.5)  # linear: exact
+    assert_close(naive.avg_pool2d_backward(g, x, **options), expected)
+
+
+@pytest.mark.parametrize("output_size", [1, 3, (2, 5), (5, 7), (4, 3), (7, 2), (None, 3), (2, None)], ids=str)
+def test_adaptive_avg_pool2d(output_size, rng):
+    x = rng.standard_normal((2, 5, 7, 3))
+    OH, OW = output_size if isinstance(output_size, tuple) else (output_size, output_size)
+    sizes = 5 if OH is None else OH, 7 if OW is None else OW
+    y = naive.adaptive_avg_pool2d(x, output_size)
+    assert_close(y, oracle.adaptive_avg_pool2d(x, sizes))
+    g = rng.standard_normal(y.shape)
+    (expected,) = oracle.numeric_gradient(lambda x: oracle.adaptive_avg_pool2d(x, sizes), [x], g, eps=0.5)
+    assert_close(naive.adaptive_avg_pool2d_backward(g, x, output_size), expected)
+
+
+# ---- all of them
+
+
+def test_options_and_defaults_are_those_of_functional():
+    for name in ("conv2d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"):
+        ours = inspect.signature(getattr(functional, name)).parameters
+        loops = inspect.signature(getattr(naive, name)).parameters
+        backward = inspect.signature(getattr(naive, name + "_backward")).parameters
+        assert [(p, ours[p].default) for p in ours if p != "return_indices"] == [(p, loops[p].default) for p in loops]
+        assert {p: q.default for p, q in backward.items() if p != "g"} == {
+            p: q.default for p, q in loops.items() if p != "bias"
+        }
+
+
+def test_dtype_is_kept_and_nothing_is_written_to(rng):
+    x, weight, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 4, 5, 2), (3, 2, 2, 3), (3,)))
+    before = [array.copy() for array in (x, weight, bias)]
+    results = [naive.conv2d(x, weight, bias)]
+    results += naive.conv2d_backward(results[0], x, weight)
+    for name, option in (("max_pool2d", 2), ("avg_pool2d", 2), ("adaptive_avg_pool2d", 3)):
+        y = getattr(naive, name)(x, option)
+        results += [y, getattr(naive, name + "_backward")(y, x, option)]
+    assert {result.dtype for result in results} == {np.dtype(np.float32)}
+    for array, copy in zip((x, weight, bias), before, strict=True):
+        np.testing.assert_array_equal(array, copy)

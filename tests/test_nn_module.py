@@ -1,0 +1,396 @@
+"""Modules: what they find, in which order, how their state travels, and what they print."""
+
+import fakecupy
+import numpy as np
+import pytest
+from judge import assert_close, host
+
+import minidl
+from minidl import Tensor, backend, nn
+from minidl import functional as F
+from minidl.nn import Module, Parameter
+
+
+class Affine(Module):
+    """y = x · scale + shift, the shift counted in a buffer how often."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.scale = Parameter(np.ones(size, np.float32))
+        self.register_buffer("calls", Tensor(0))
+        self.shift = Parameter(np.zeros(size, np.float32))
+
+    def forward(self, x):
+        return x * self.scale + self.shift
+
+
+class Net(Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.gain = Parameter(np.ones(1, np.float32))
+        self.blocks = nn.ModuleList([Affine(4), Affine(4)])
+        self.head = nn.Linear(4, 3, bias=False)
+
+    def forward(self, x):
+        x = self.body(x) * self.gain
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean(axis=(1, 2)))
+
+
+NET_PARAMETERS = [
+    "gain", "body.0.weight", "body.0.bias", "body.1.weight", "body.1.bias",
+    "blocks.0.scale", "blocks.0.shift", "blocks.1.scale", "blocks.1.shift", "head.weight",
+]  # fmt: skip
+NET_BUFFERS = [
+    "body.1.running_mean", "body.1.running_var", "body.1.num_batches_tracked", "blocks.0.calls", "blocks.1.calls",
+]  # fmt: skip
+
+
+def snapshot(module):
+    return {name: array.copy() for name, array in module.state_dict().items()}
+
+
+def assert_same_state(module, state):
+    assert list(module.state_dict()) == list(state)
+    for name, array in module.state_dict().items():
+        assert array.dtype == state[name].dtype
+        np.testing.assert_array_equal(array, state[name], err_msg=name)
+
+
+# ---- registration
+
+
+def test_names_and_their_order():
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == NET_PARAMETERS
+    assert [name for name, _ in net.named_buffers()] == NET_BUFFERS
+    modules = ["", "body", "body.0", "body.1", "body.2", "blocks", "blocks.0", "blocks.1", "head"]
+    assert [name for name, _ in net.named_modules()] == modules
+    assert [name for name, _ in net.named_children()] == ["body", "blocks", "head"]
+    assert list(net.children()) == [net.body, net.blocks, net.head]
+    assert next(net.modules()) is net
+    assert sorted(net.state_dict()) == sorted(NET_PARAMETERS + NET_BUFFERS)
+    assert list(net.parameters()) == [p for _, p in net.named_parameters()]
+    assert all(p.requires_grad for p in net.parameters())
+    assert not any(b.requires_grad for b in net.buffers())
+
+
+def test_parameters_and_modules_are_attributes_as_well():
+    net = Net()
+    assert dict(net.named_parameters())["gain"] is net.gain
+    assert dict(net.named_modules())["blocks.1"] is net.blocks[1]
+    assert dict(net.named_buffers())["body.1.running_var"] is net.body[1].running_var
+
+
+def test_what_is_shared_is_listed_once():
+    net = Net()
+    count = len(list(net.parameters()))
+    net.again = net.head  # a module under two names
+    net.blocks[1].scale = net.blocks[0].scale  # a parameter in two modules
+    names = [name for name, _ in net.named_parameters()]
+    assert len(names) == count - 1
+    assert "blocks.1.scale" not in names
+    assert "again.weight" not in names
+    assert list(net.modules()).count(net.head) == 1
+    state = net.state_dict()
+    assert "blocks.1.scale" in state, "each module's state is complete"
+    net.load_state_dict(state)
+    assert net.blocks[1].scale is net.blocks[0].scale
+
+
+def test_reassigning_and_deleting():
+    net = Net()
+    first, net.gain = net.gain, Parameter(np.zeros(2, np.float32))
+    assert all(p is not first for p in net.parameters())
+    assert [name for name, _ in net.named_parameters()] == NET_PARAMETERS
+    net.head = nn.Identity()
+    assert "head.weight" not in dict(net.named_parameters())
+    net.head = None
+    assert "head" not in dict(net.named_modules())
+    del net.gain, net.blocks
+    assert not hasattr(net, "gain")
+    assert {name.split(".")[0] for name, _ in net.named_parameters()} == {"body"}
+    net.body[1].running_mean = None
+    assert "body.1.running_mean" not in net.state_dict()
+    with pytest.raises(AttributeError):
+        del net.never_there
+
+
+def test_a_plain_tensor_is_neither_parameter_nor_buffer():
+    net = Affine(2)
+    net.constant = Tensor([1.0])
+    assert sorted(net.state_dict()) == ["calls", "scale", "shift"]
+
+
+def test_a_buffer_stays_one_when_it_is_moved_and_goes_when_it_is_replaced():
+    net = Affine(2)
+    net.calls.data = net.calls.data + 1
+    assert net.state_dict()["calls"] == 1
+    net.calls = 3
+    assert "calls" not in net.state_dict()
+
+
+@pytest.mark.parametrize("value", [lambda: Parameter(np.ones(2)), lambda: nn.ReLU()])
+def test_forgetting_super_init(value):
+    class Forgetful(Module):
+        def __init__(self):
+            self.part = value()
+
+    message = r"Forgetful.__init__ must call super\(\).__init__\(\) before assigning 'part'"
+    with pytest.raises(AttributeError, match=message):
+        Forgetful()
+
+
+def test_forgetting_super_init_before_a_buffer():
+    class Forgetful(Module):
+        def __init__(self):
+            self.register_buffer("count", Tensor(0))
+
+    with pytest.raises(AttributeError, match=r"must call super\(\).__init__\(\) before assigning 'count'"):
+        Forgetful()
+
+
+def test_forward_must_be_written():
+    with pytest.raises(NotImplementedError, match=r"Module.forward is not written"):
+        Module()(Tensor([1.0]))
+    with pytest.raises(NotImplementedError, match=r"ModuleList.forward is not written"):
+        nn.ModuleList([nn.ReLU()])(Tensor([1.0]))
+
+
+def test_parameter_is_a_tensor_that_requires_gradients(device):
+    p = Parameter([1.0, 2.0], device=device)
+    assert isinstance(p, Tensor)
+    assert (p.requires_grad, p.dtype) == (True, np.float32)
+    assert not Parameter([1.0], requires_grad=False).requires_grad
+    with pytest.raises(TypeError, match="only floating tensors have gradients"):
+        Parameter([1, 2])
+
+
+# ---- state
+
+
+def test_state_dict_holds_host_copies(device):
+    net = Net().to(device)
+    state = net.state_dict()
+    assert {type(array) for array in state.values()} == {np.ndarray}
+    state["gain"][:] = 7
+    assert host(net.gain).tolist() == [1]
+    net.gain.data = net.gain.data + 1
+    assert state["gain"].tolist() == [7]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "tensors", "device arrays", "lists"])
+def test_load_state_dict(kind, device):
+    minidl.manual_seed(1)
+    source = Net().to(device)
+    source.body(Tensor(np.ones((2, 4, 4, 2), np.float32), device=device))  # moves the running statistics
+    state = source.state_dict()
+    given = {
+        "arrays": state,
+        "tensors": {name: Tensor(array, device=device) for name, array in state.items()},
+        "device arrays": {name: Tensor(array, device=device).data for name, array in state.items()},
+        "lists": {name: array.tolist() for name, array in state.items()},
+    }[kind]
+    target = Net().to(device)
+    identities = [id(tensor) for tensor in (*target.parameters(), *target.buffers())]
+    target.load_state_dict(given)
+    assert_same_state(target, state)
+    assert [id(tensor) for tensor in (*target.parameters(), *target.buffers())] == identities
+    assert {str(tensor.device) for tensor in target.parameters()} == {"cpu" if device == "cpu" else "gpu:0"}
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 5, 6, 2)).astype(np.float32), device=device)
+    assert_close(target.eval()(x), source.eval()(x), 0)
+
+
+def test_loaded_arrays_are_copied_and_take_the_dtype_of_the_module():
+    net = Affine(2)
+    scale, shift = np.array([1.5, 2.5], np.float32), np.zeros(2)  # of the module's dtype, and of another
+    net.load_state_dict({"scale": scale, "shift": shift, "calls": np.int32(4)})
+    scale[:] = shift[:] = 9
+    assert host(net.scale).tolist() == [1.5, 2.5]
+    assert host(net.shift).tolist() == [0, 0]
+    assert (net.shift.dtype, net.calls.dtype, net.calls.shape) == (np.float32, np.int64, ())
+    assert net.scale.requires_grad
+
+
+def test_a_state_that_does_not_fit_lists_every_problem_and_changes_nothing():
+    net = Net()
+    before = snapshot(net)
+    state = {name: array + 1 for name, array in before.items()}
+    del state["gain"], state["blocks.1.calls"]
+    state["head.bias"] = np.zeros(3)
+    state["extra"] = np.zeros(1)
+    state["head.weight"] = np.zeros((3, 4))
+    state["body.1.running_mean"] = np.zeros((4, 1))
+    with pytest.raises(ValueError, match="does not fit Net") as caught:
+        net.load_state_dict(state)
+    assert str(caught.value).splitlines() == [
+        "load_state_dict: the state does not fit Net:",
+        "  missing: gain",
+        "  missing: blocks.1.calls",
+        "  unexpected: head.bias",
+        "  unexpected: extra",
+        "  shape of body.1.running_mean: expected (4,), got (4, 1)",
+        "  shape of head.weight: expected (4, 3), got (3, 4)",
+    ]
+    assert_same_state(net, before)
+
+
+def test_not_strict_takes_what_is_there_but_never_another_shape():
+    net = Net()
+    before = snapshot(net)
+    net.load_state_dict({"gain": np.full(1, 5.0), "extra": np.zeros(1)}, strict=False)
+    assert_same_state(net, before | {"gain": np.full(1, 5.0, np.float32)})
+    with pytest.raises(ValueError, match=r"shape of gain: expected \(1,\), got \(2,\)"):
+        net.load_state_dict({"head.weight": np.zeros((4, 3)), "gain": np.zeros(2)}, strict=False)
+    assert_same_state(net, before | {"gain": np.full(1, 5.0, np.float32)})
+
+
+def test_values_that_are_not_numbers_change_nothing():
+    net = Affine(1)
+    before = snapshot(net)
+    with pytest.raises(ValueError, match="could not convert string"):
+        net.load_state_dict({"calls": 3, "scale": np.array([2.0]), "shift": np.array(["x"])})
+    assert_same_state(net, before)
+
+
+# ---- changing all of it
+
+
+def test_train_and_eval_reach_everything():
+    net = Net()
+    assert all(module.training for module in net.modules())
+    assert net.eval() is net
+    assert not any(module.training for module in net.modules())
+    net.body.train()
+    assert [module.training for module in (net, net.body, net.body[1], net.head)] == [False, True, True, False]
+    assert net.train() is net
+    assert all(module.training for module in net.modules())
+
+
+def test_to_device_and_back(device):
+    net = Net()
+    before = snapshot(net)
+    identities = [id(p) for p in net.parameters()]
+    assert net.to(device) is net
+    assert {str(t.device) for t in (*net.parameters(), *net.buffers())} == {"cpu" if device == "cpu" else "gpu:0"}
+    assert [id(p) for p in net.parameters()] == identities
+    assert all(p.requires_grad for p in net.parameters())
+    assert_same_state(net, before)
+    net.to("cpu")
+    assert {str(t.device) for t in (*net.parameters(), *net.buffers())} == {"cpu"}
+    assert_same_state(net, before)
+
+
+def test_to_dtype_leaves_integers_alone_and_drops_gradients(device):
+    net = Net().to(device)
+    net(Tensor(np.ones((2, 4, 4, 2), np.float32), device=device)).sum().backward()
+    assert net.gain.grad is not None
+    net.to(dtype=np.float64)
+    assert {p.dtype for p in net.parameters()} == {np.dtype(np.float64)}
+    assert {b.dtype for b in net.buffers()} == {np.dtype(np.float64), np.dtype(np.int64)}
+    assert all(p.grad is None for p in net.parameters())
+    assert net(Tensor(np.ones((2, 4, 4, 2)), device=device)).dtype == np.float64
+    net.to(device, np.float32)
+    assert {p.dtype for p in net.parameters()} == {np.dtype(np.float32)}
+
+
+def test_to_a_second_device():
+    backend.set_gpu_module(fakecupy)
+    try:
+        net = Net().to("gpu:1", np.float64).train()
+        net.body[1].momentum = None
+        x = Tensor(np.random.default_rng(0).standard_normal((2, 5, 6, 2)), device="gpu:1")
+        net(x).sum().backward()
+        assert {str(t.device) for t in (*net.parameters(), *net.buffers())} == {"gpu:1"}
+        assert {str(p.grad.device) for p in net.parameters()} == {"gpu:1"}
+        net.load_state_dict(net.state_dict())
+        net.to(dtype=np.float32)
+        assert {str(p.device) for p in net.parameters()} == {"gpu:1"}
+    finally:
+        backend.set_gpu_module(None)
+
+
+def test_to_refuses_what_is_no_device_or_no_floating_dtype():
+    net = Net()
+    before = snapshot(net)
+    with pytest.raises(ValueError, match='device: expected "cpu", "gpu" or "gpu:<number>"'):
+        net.to("cuda")
+    with pytest.raises(TypeError, match=r"Net.to: expected a floating dtype, got int32"):
+        net.to(dtype=np.int32)
+    assert_same_state(net, before)
+
+
+def test_zero_grad():
+    net = Net()
+    net(Tensor(np.ones((2, 4, 4, 2), np.float32))).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_apply_visits_inner_modules_first():
+    net, visited = Net(), []
+    assert net.apply(visited.append) is net
+    assert set(visited) == set(net.modules())
+    assert len(visited) == len(list(net.modules()))
+    for module in net.modules():
+        assert all(visited.index(child) < visited.index(module) for child in module.children())
+
+
+# ---- containers
+
+
+def test_sequential_applies_in_order():
+    double, add = nn.Linear(1, 1), nn.Linear(1, 1)
+    double.load_state_dict({"weight": [[2.0]], "bias": [0.0]})
+    add.load_state_dict({"weight": [[1.0]], "bias": [3.0]})
+    assert nn.Sequential(double, add)(Tensor([[5.0]])).item() == 13
+    assert nn.Sequential(add, double)(Tensor([[5.0]])).item() == 16
+    x = Tensor([1.0])
+    assert nn.Sequential()(x) is x
+
+
+@pytest.mark.parametrize("container", [lambda *m: nn.Sequential(*m), lambda *m: nn.ModuleList(m)])
+def test_containers_are_lists(container):
+    modules = [nn.ReLU(), nn.Linear(2, 3), nn.Tanh()]
+    held = container(*modules)
+    assert len(held) == 3
+    assert list(held) == modules
+    assert (held[0], held[-1]) == (modules[0], modules[2])
+    with pytest.raises(IndexError):
+        held[3]
+    held.append(nn.Sigmoid())
+    assert [name for name, _ in held.named_children()] == ["0", "1", "2", "3"]
+    assert [name for name, _ in held.named_parameters()] == ["1.weight", "1.bias"]
+    with pytest.raises(TypeError, match=r"expected modules, got function"):
+        held.append(F.relu)
+    assert len(held) == 4
+
+
+def test_a_seed_fixes_the_weights_whatever_the_device(device):
+    minidl.manual_seed(5)
+    first = Net().state_dict()
+    minidl.manual_seed(5)
+    assert_same_state(Net().to(device), first)
+
+
+# ---- repr
+
+
+def test_repr_of_a_network():
+    assert repr(Net()) == (
+        "Net(\n"
+        "  (body): Sequential(\n"
+        "    (0): Conv2d(2, 4, kernel_size=(3, 3))\n"
+        "    (1): BatchNorm2d(4, eps=1e-05, momentum=0.1)\n"
+        "    (2): ReLU()\n"
+        "  )\n"
+        "  (blocks): ModuleList(\n"
+        "    (0): Affine()\n"
+        "    (1): Affine()\n"
+        "  )\n"
+        "  (head): Linear(4, 3, bias=False)\n"
+        ")"
+    )

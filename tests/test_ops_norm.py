@@ -1,0 +1,211 @@
+"""batch_norm, in training and in inference."""
+
+import numpy as np
+import oracle
+import pytest
+from judge import (
+    assert_close,
+    check_operator,
+    host,
+    leaves,
+    relative_error,
+    scattered,
+    torch_value_and_gradients,
+    value_and_gradients,
+)
+
+import minidl
+from minidl import Tensor
+from minidl import functional as F
+from minidl.ops.norm import batch_norm_textbook
+
+SHAPES = [(2, 3, 4, 5), (6, 3), (2, 1, 1, 3), (1, 3, 2, 1)]
+
+
+def case(shape, rng):
+    """x, weight, bias, and running statistics that are not those of x."""
+    C = shape[-1]
+    x = 3 * rng.standard_normal(shape) + rng.standard_normal(C)
+    return [x, rng.standard_normal(C), rng.standard_normal(C)], [rng.standard_normal(C), rng.uniform(0.5, 2, C)]
+
+
+def training(x, weight=None, bias=None, eps=1e-5):
+    return F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_training(shape, device, rng):
+    arrays, _ = case(shape, rng)
+    mean, variance, _ = oracle.batch_statistics(arrays[0])
+    x, weight, bias = leaves(arrays, device)
+    assert_close(
+        training(x, weight, bias, eps=1e-3), oracle.batch_norm(arrays[0], mean, variance, *arrays[1:], eps=1e-3)
+    )
+    assert_close(training(x), oracle.batch_norm(arrays[0], mean, variance))
+    assert_close(training(x, weight=weight), oracle.batch_norm(arrays[0], mean, variance, arrays[1]))
+    assert_close(training(x, bias=bias), oracle.batch_norm(arrays[0], mean, variance, None, arrays[2]))
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != (2, 1, 1, 3)], ids=str)
+def test_training_gradients_and_manners(shape, device, rng):
+    # Of two values a channel the outputs are ±1 whatever x is, and differences say nothing: hence not (2, 1, 1, 3).
+    arrays, _ = case(shape, rng)
+    check_operator(training, arrays, device)
+    check_operator(training, arrays[:1], device)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_inference(shape, device, rng):
+    arrays, running = case(shape, rng)
+    statistics = [Tensor(array, device=device) for array in running]
+
+    def inference(x, weight=None, bias=None):
+        return F.batch_norm(x, *statistics, weight, bias, eps=1e-3)
+
+    assert_close(inference(*leaves(arrays, device)), oracle.batch_norm(arrays[0], *running, *arrays[1:], eps=1e-3))
+    assert_close(inference(*leaves(arrays[:1], device)), oracle.batch_norm(arrays[0], *running, eps=1e-3))
+    check_operator(inference, arrays, device)
+    for statistic, before in zip(statistics, running, strict=True):
+        np.testing.assert_array_equal(host(statistic), before)
+
+
+def test_full_second_derivatives(device, rng):
+    arrays, running = case((2, 2, 3, 2), rng)
+    minidl.gradgradcheck(training, leaves(arrays, device))
+    statistics = [Tensor(array, device=device) for array in running]
+    minidl.gradgradcheck(lambda x, *affine: F.batch_norm(x, *statistics, *affine), leaves(arrays, device))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("mode", ["training", "training without running statistics", "inference"])
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_against_torch(shape, affine, mode, device, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    arrays, running = case(shape, rng)
+    arrays = arrays if affine else arrays[:1]
+    ours = [Tensor(array, device=device) for array in running]
+    theirs = [torch.from_numpy(array.copy()) for array in running]
+    if "without" in mode:
+        ours = theirs = [None, None]
+    options = {"training": "training" in mode, "momentum": 0.3, "eps": 1e-3}
+    layouts, output_layout = (["image", None, None], "image") if len(shape) == 4 else ([None] * 3, None)
+    g = rng.standard_normal(shape)
+    value, gradients = value_and_gradients(
+        lambda x, *affine: F.batch_norm(x, *ours, *affine, **options), arrays, g, device
+    )
+    expected, expected_gradients = torch_value_and_gradients(
+        lambda torch_f, x, *affine: torch_f.batch_norm(x, *theirs, *affine, **options),
+        arrays, layouts[: len(arrays)], g, output_layout,
+    )  # fmt: skip
+    assert_close(value, expected)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        assert_close(gradient, expected_gradient)
+    if "without" not in mode:
+        for statistic, expected_statistic in zip(ours, theirs, strict=True):
+            assert_close(statistic, expected_statistic.numpy())
+
+
+def test_fused_equals_the_textbook(device, rng):
+    arrays, _ = case((3, 4, 2, 5), rng)
+    g = rng.standard_normal((3, 4, 2, 5))
+    value, gradients = value_and_gradients(training, arrays, g, device)
+    expected, expected_gradients = value_and_gradients(batch_norm_textbook, arrays, g, device)
+    assert_close(value, expected, 1e-12)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        assert_close(gradient, expected_gradient, 1e-12)
+
+
+def test_running_statistics_move_by_the_momentum_and_keep_the_unbiased_variance(device, rng):
+    (x, _, _), running = case((2, 3, 2, 4), rng)
+    mean, _, unbiased = oracle.batch_statistics(x)
+    statistics = [Tensor(array, device=device) for array in running]
+    F.batch_norm(Tensor(x, device=device), *statistics, training=True, momentum=0.25)
+    assert_close(statistics[0], 0.75 * running[0] + 0.25 * mean)
+    assert_close(statistics[1], 0.75 * running[1] + 0.25 * unbiased)
+
+
+def test_running_statistics_keep_their_dtype_and_stay_outside_the_graph(device, rng):
+    (x, weight, bias), running = case((2, 3, 2, 4), rng)
+    statistics = [Tensor(array, dtype=np.float32, device=device) for array in running]
+    y = F.batch_norm(*leaves([x], device), *statistics, *leaves([weight, bias], device), training=True)
+    assert y.dtype == np.float64
+    assert [(s.dtype, s.requires_grad, str(s.device)) for s in statistics] == [(np.float32, False, str(y.device))] * 2
+
+
+def test_a_mean_far_from_zero_in_float32(device, rng):
+    """Mean 10,000, standard deviation 1: as E[x²] − E[x]², the variance would be lost altogether."""
+    x = (rng.standard_normal((8, 30, 30, 3)) + 1e4).astype(np.float32)
+    g = rng.standard_normal(x.shape).astype(np.float32)
+    mean, variance, _ = oracle.batch_statistics(x)
+    value, (gradient,) = value_and_gradients(training, [x], g, device)
+    assert value.dtype == gradient.dtype == np.float32
+    assert relative_error(value, oracle.batch_norm(x, mean, variance)) < 0.01  # an input's own rounding is 0.0005
+    _, (exact,) = value_and_gradients(training, [x.astype(np.float64)], g.astype(np.float64), "cpu")
+    assert relative_error(gradient, exact) < 0.01
+
+
+def test_a_constant_channel_becomes_the_bias(device):
+    x = Tensor(np.full((2, 3, 3, 2), 7.0), requires_grad=True, device=device)
+    y = F.batch_norm(x, None, None, bias=Tensor([0.5, -0.5], dtype=np.float64, device=device), training=True)
+    assert_close(y, np.broadcast_to([0.5, -0.5], (2, 3, 3, 2)))
+    y.backward(Tensor(np.random.default_rng(0).standard_normal(y.shape), device=device))
+    assert np.isfinite(host(x.grad)).all()
+
+
+def test_memory_order_does_not_matter(device, rng):
+    arrays, _ = case((2, 3, 4, 5), rng)
+    x, weight, bias = leaves(arrays, device)
+    g = Tensor(rng.standard_normal(x.shape), device=device)
+    y, mixed = training(x, weight, bias), training(scattered(x), weight, bias)
+    assert_close(mixed, y)
+    for a, b in zip(minidl.grad(mixed, [x, weight], scattered(g)), minidl.grad(y, [x, weight], g), strict=True):
+        assert_close(a, b)
+
+
+def test_integers_and_raw_arrays(device):
+    x = Tensor(np.arange(24).reshape(4, 6), device=device)
+    assert training(x).dtype == np.float32
+    raw = training(x.data)
+    assert not isinstance(raw, Tensor)
+    assert_close(raw, training(x), 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes", "options", "message"),
+    [
+        ((2, 3, 3, 4), {"weight": 3}, {}, r"input \(2, 3, 3, 4\) has 4 channels on its last axis, weight is \(3,\)"),
+        ((2, 3, 3, 4), {"bias": 1}, {}, r"4 channels on its last axis, bias is \(1,\)"),
+        ((2, 3, 3, 4), {"running_mean": 3}, {}, r"4 channels on its last axis, running_mean is \(3,\)"),
+        ((2, 3, 3, 4), {"running_var": 3}, {}, r"4 channels on its last axis, running_var is \(3,\)"),
+        ((2, 3, 3, 4), {}, {"training": False}, "running_mean and running_var are needed when training=False"),
+        ((2, 3, 3, 4), {"running_mean": 4}, {"training": False}, "running_mean and running_var are needed"),
+        ((1, 1, 1, 4), {}, {}, r"training needs more than one value a channel, input \(1, 1, 1, 4\) has 1"),
+        ((0, 2, 2, 4), {}, {}, r"training needs more than one value a channel, input \(0, 2, 2, 4\) has 0"),
+        ((1, 4), {}, {}, r"training needs more than one value a channel, input \(1, 4\) has 1"),
+    ],
+)  # fmt: skip
+def test_wrong_calls(shape, sizes, options, message, device):
+    given = {name: Tensor(np.ones(size), device=device) for name, size in sizes.items()}
+    given = {"running_mean": None, "running_var": None, "training": True} | given | options
+    with pytest.raises(ValueError, match=f"^batch_norm: .*{message}"):
+        F.batch_norm(Tensor(np.ones(shape), device=device), **given)
+
+
+def test_a_refused_batch_leaves_the_running_statistics_alone(device):
+    statistics = [Tensor(np.ones(4), device=device) for _ in range(2)]
+    with pytest.raises(ValueError, match="more than one value a channel"):
+        F.batch_norm(Tensor(np.full((1, 4), 5.0), device=device), *statistics, training=True)
+    for statistic in statistics:
+        assert host(statistic).tolist() == [1, 1, 1, 1]
+
+
+def test_running_statistics_must_be_tensors(device):
+    x = Tensor(np.ones((2, 3)), device=device)
+    with pytest.raises(TypeError, match="batch_norm: running_mean must be a Tensor, for it is updated; got ndarray"):
+        F.batch_norm(x, x.data[0], x.data[1], training=True)
+
+
+def test_inference_of_no_images(device):
+    statistics = [Tensor(np.ones(4), device=device) for _ in range(2)]
+    assert F.batch_norm(Tensor(np.ones((0, 2, 3, 4)), device=device), *statistics).shape == (0, 2, 3, 4)
