@@ -5,7 +5,8 @@ from minidl.autograd import Function, is_grad_enabled, no_grad
 from minidl.backend import Device, DeviceError, device, manual_seed
 from minidl.backpropagation import grad
 from minidl.gradcheck import gradcheck, gradgradcheck
-from minidl.ops.elementwise import absolute, exp, log, maximum, minimum, sqrt, where
+from minidl.ops.choice import maximum, minimum, where
+from minidl.ops.elementwise import absolute, exp, log, sqrt
 from minidl.ops.shape import concatenate, stack
 from minidl.tensor import Tensor
 from minidl.version import __version__

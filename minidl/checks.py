@@ -13,7 +13,8 @@ from minidl import functional as F
 from minidl import nn
 from minidl.backend import generator_state, manual_seed, set_generator_state
 from minidl.gradcheck import GradcheckReport, gradcheck, gradgradcheck
-from minidl.ops.elementwise import absolute, exp, log, maximum, minimum, sqrt, where
+from minidl.ops.choice import maximum, minimum, where
+from minidl.ops.elementwise import absolute, exp, log, sqrt
 from minidl.ops.shape import concatenate, stack
 from minidl.tensor import Tensor
 from models import googlenet, preact_resnet, repvgg, resnet, vgg

@@ -1,24 +1,28 @@
 """A stand-in for ``cupy`` on a machine without a GPU: NumPy underneath, CuPy's rules on top.
 
-Inject it with ``minidl.backend.set_gpu_module(fakecupy)``. An array here *holds* a NumPy array (a subclass would leak into
-host code). It differs from NumPy where CuPy does, and it raises where CuPy would be silently slow or silently wrong:
+Inject it with ``minidl.backend.set_gpu_module(fakecupy)``. An array here *holds* a NumPy array (a subclass would leak
+into host code). It differs from NumPy where CuPy does, and it raises where CuPy would be silently slow or silently
+wrong:
 
-Mixing      ``device + host`` raises TypeError in CuPy. Host arrays as indices, assigned values or function arguments, and
-            ``np.exp(device)``, are uploaded or run without a word there; here all of them raise. Python and NumPy scalars
-            may mix; a NumPy scalar is strong (NEP 50): ``float32_array * np.float64(2)`` is float64. A foreign class such as
-            a tensor gets its turn at an operator only if it sets ``__array_ufunc__ = None`` or a high ``__array_priority__``.
+Mixing      ``device + host`` raises TypeError in CuPy. Host arrays as indices, assigned values or function arguments,
+            and ``np.exp(device)``, are uploaded or run without a word there; here all of them raise. Python and NumPy
+            scalars may mix; a NumPy scalar is strong (NEP 50): ``float32_array * np.float64(2)`` is float64. A foreign
+            class such as a tensor gets its turn at an operator only if it sets ``__array_ufunc__ = None`` or a high
+            ``__array_priority__``.
 Waiting     ``float() int() bool()``, ``.item() .get() .tolist()``, ``asnumpy``, printing, iterating, boolean masks as
             indices and ``nonzero`` make the host wait for the device: see ``count_synchronisations``. There is no
             ``__index__``. Reductions and integer indexing give 0-d *arrays*, so nothing waits by itself.
-Memory      ``empty`` holds garbage, poisoned here with NaN or a sentinel. CuPy has no read-only flag and writes into a broadcast
-            or an overlapping window view corrupt data; here they raise. Assigning different values through duplicate integer
-            indices is undefined there and raises here. An index out of range wraps around there and raises here.
-Devices     There are two. New arrays go to the current device (``with cuda.Device(1):``), so do the results of ``zeros_like``
-            and ``copy``; a computation on an array of any other device raises, as it does between GPUs without peer access.
+Memory      ``empty`` holds garbage, poisoned here with NaN or a sentinel. CuPy has no read-only flag and writes into a
+            broadcast or an overlapping window view corrupt data; here they raise. Assigning different values through
+            duplicate integer indices is undefined there and raises here. An index out of range wraps around there and
+            raises here.
+Devices     There are two. New arrays go to the current device (``with cuda.Device(1):``), so do the results of
+            ``zeros_like`` and ``copy``; a computation on an array of any other device raises, as it does between GPUs
+            without peer access.
 Layout      Results of computations are C-contiguous whatever the layout of the operands.
-Names       Only what CuPy 13 and 14 both have, with CuPy's parameters: reductions know no ``where=`` or ``initial=``, ufuncs
-            no ``where=``, ``as_strided`` no ``writeable=``; there is no ``errstate`` and no floating-point warning.
-            ``add.at`` lacks int64. Functions take arrays, never lists or bare scalars in an array's place.
+Names       Only what CuPy 13 and 14 both have, with CuPy's parameters: reductions know no ``where=`` or ``initial=``,
+            ufuncs no ``where=``, ``as_strided`` no ``writeable=``; there is no ``errstate`` and no floating-point
+            warning. ``add.at`` lacks int64. Functions take arrays, never lists or bare scalars in an array's place.
 """
 
 import contextlib
@@ -36,27 +40,28 @@ DEVICE_COUNT = 2
 # What exists. Parameters are CuPy's; those after * are keyword-only (here or in one of the two libraries).
 
 UFUNCS = """
-    add subtract multiply divide true_divide floor_divide remainder mod power float_power negative positive absolute abs fabs
-    sign exp exp2 expm1 log log2 log10 log1p logaddexp logaddexp2 sqrt cbrt square reciprocal sin cos tan arcsin arccos arctan
-    arctan2 sinh cosh tanh arcsinh arccosh arctanh hypot maximum minimum fmax fmin floor ceil trunc rint copysign signbit
-    isfinite isinf isnan equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not
-    bitwise_and bitwise_or bitwise_xor invert left_shift right_shift
+    add subtract multiply divide true_divide floor_divide remainder mod power float_power negative positive absolute abs
+    fabs sign exp exp2 expm1 log log2 log10 log1p logaddexp logaddexp2 sqrt cbrt square reciprocal sin cos tan arcsin
+    arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh hypot maximum minimum fmax fmin floor ceil trunc rint
+    copysign signbit isfinite isinf isnan equal not_equal less less_equal greater greater_equal logical_and logical_or
+    logical_xor logical_not bitwise_and bitwise_or bitwise_xor invert left_shift right_shift
 """
 
 CREATIONS = """
-    empty(shape, dtype, order) zeros(shape, dtype, order) ones(shape, dtype, order) full(shape, fill_value, dtype, order)
+    empty(shape, dtype, order) zeros(shape, dtype, order) ones(shape, dtype, order)
+    full(shape, fill_value, dtype, order)
     arange(start, stop, step, dtype) linspace(start, stop, num, endpoint, retstep, dtype, axis)
     eye(N, M, k, dtype, order) identity(n, dtype) tri(N, M, k, dtype)
 """
 
 TRANSFERS = """
-    empty_like(prototype, dtype, order, *, shape) zeros_like(a, dtype, order, *, shape) ones_like(a, dtype, order, *, shape)
-    full_like(a, fill_value, dtype, order, *, shape) copy(a, order)
+    empty_like(prototype, dtype, order, *, shape) zeros_like(a, dtype, order, *, shape)
+    ones_like(a, dtype, order, *, shape) full_like(a, fill_value, dtype, order, *, shape) copy(a, order)
 """
 
 VIEWS = """
-    reshape(a, newshape, order) transpose(a, axes) swapaxes(a, axis1, axis2) moveaxis(a, source, destination) ravel(a, order)
-    squeeze(a, axis) expand_dims(a, axis) atleast_1d(*arys) broadcast_to(array, shape) flip(a, axis)
+    reshape(a, newshape, order) transpose(a, axes) swapaxes(a, axis1, axis2) moveaxis(a, source, destination)
+    ravel(a, order) squeeze(a, axis) expand_dims(a, axis) atleast_1d(*arys) broadcast_to(array, shape) flip(a, axis)
     split(ary, indices_or_sections, axis) array_split(ary, indices_or_sections, axis) ascontiguousarray(a, dtype)
 """
 
@@ -64,13 +69,17 @@ COMPUTATIONS = """
     sum(a, axis, dtype, out, keepdims) mean(a, axis, dtype, out, keepdims) prod(a, axis, dtype, out, keepdims)
     var(a, axis, dtype, out, ddof, keepdims) std(a, axis, dtype, out, ddof, keepdims)
     max(a, axis, out, keepdims) min(a, axis, out, keepdims) amax(a, axis, out, keepdims) amin(a, axis, out, keepdims)
-    any(a, axis, out, keepdims) all(a, axis, out, keepdims) argmax(a, axis, *, out, keepdims) argmin(a, axis, *, out, keepdims)
-    cumsum(a, axis, dtype, out) cumprod(a, axis, dtype, out) count_nonzero(a, axis) trace(a, offset, axis1, axis2, dtype, out)
+    any(a, axis, out, keepdims) all(a, axis, out, keepdims)
+    argmax(a, axis, *, out, keepdims) argmin(a, axis, *, out, keepdims)
+    cumsum(a, axis, dtype, out) cumprod(a, axis, dtype, out) count_nonzero(a, axis)
+    trace(a, offset, axis1, axis2, dtype, out)
     concatenate(tup, axis, out, *, dtype, casting) stack(tup, axis, out, *, dtype, casting) hstack(tup) vstack(tup)
     pad(array, pad_width, mode, *, constant_values) roll(a, shift, axis) tile(A, reps) repeat(a, repeats, axis)
     clip(a, a_min, a_max, out) take(a, indices, axis, out) take_along_axis(a, indices, axis)
-    tril(m, k) triu(m, k) diff(a, n, axis) sort(a, axis) argsort(a, axis) searchsorted(a, v, side) isin(element, test_elements)
-    matmul(x1, x2, out) dot(a, b, out) outer(a, b, out) inner(a, b) tensordot(a, b, axes) einsum(subscripts, *operands, dtype, optimize)
+    tril(m, k) triu(m, k) diff(a, n, axis) sort(a, axis) argsort(a, axis) searchsorted(a, v, side)
+    isin(element, test_elements)
+    matmul(x1, x2, out) dot(a, b, out) outer(a, b, out) inner(a, b) tensordot(a, b, axes)
+    einsum(subscripts, *operands, dtype, optimize)
     isclose(a, b, rtol, atol, equal_nan) allclose(a, b, rtol, atol, equal_nan) array_equal(a1, a2, equal_nan)
     around(a, decimals, out) round(a, decimals, out) nan_to_num(x, *, nan, posinf, neginf)
 """
@@ -81,14 +90,15 @@ SYNCHRONISING = """
 """
 
 VIEW_METHODS = """
-    reshape(self, *shape, order) transpose(self, *axes) swapaxes(self, axis1, axis2) squeeze(self, axis) ravel(self, order)
-    view(self, dtype) astype(self, dtype, order, casting, subok, copy)
+    reshape(self, *shape, order) transpose(self, *axes) swapaxes(self, axis1, axis2) squeeze(self, axis)
+    ravel(self, order) view(self, dtype) astype(self, dtype, order, casting, subok, copy)
 """
 
 METHODS = """
     sum(self, axis, dtype, out, keepdims) mean(self, axis, dtype, out, keepdims) prod(self, axis, dtype, out, keepdims)
     var(self, axis, dtype, out, ddof, keepdims) std(self, axis, dtype, out, ddof, keepdims)
-    max(self, axis, out, keepdims) min(self, axis, out, keepdims) any(self, axis, out, keepdims) all(self, axis, out, keepdims)
+    max(self, axis, out, keepdims) min(self, axis, out, keepdims)
+    any(self, axis, out, keepdims) all(self, axis, out, keepdims)
     argmax(self, axis, out, *, keepdims) argmin(self, axis, out, *, keepdims) cumsum(self, axis, dtype, out)
     cumprod(self, axis, dtype, out) clip(self, min, max, out) take(self, indices, axis, out) repeat(self, repeats, axis)
     dot(self, b, out) round(self, decimals, out) trace(self, offset, axis1, axis2, dtype, out) argsort(self, axis)
@@ -96,9 +106,9 @@ METHODS = """
 """
 
 BINARY_OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide", "mod": "remainder",
-    "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift",
-    "rshift": "right_shift",
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "power",
+    "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift", "rshift": "right_shift",
 }  # fmt: skip
 COMPARISONS = {
     "eq": "equal",
@@ -111,8 +121,8 @@ COMPARISONS = {
 UNARY_OPERATORS = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
 
 FROM_NUMPY = """
-    bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 intp float16 float32 float64 complex64 complex128 dtype generic
-    number integer signedinteger unsignedinteger inexact floating finfo iinfo newaxis inf nan pi e
+    bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 intp float16 float32 float64 complex64 complex128
+    dtype generic number integer signedinteger unsignedinteger inexact floating finfo iinfo newaxis inf nan pi e
     promote_types can_cast issubdtype isscalar broadcast_shapes
 """
 
@@ -150,7 +160,10 @@ _logs = [synchronisations]
 
 @contextlib.contextmanager
 def count_synchronisations():
-    """Record the synchronisations of a block: ``with count_synchronisations() as log: ...``; then log.count, log.places."""
+    """Record the synchronisations of a block.
+
+    ``with count_synchronisations() as log: ...``; then log.count, log.places.
+    """
     log = SynchronisationLog()
     _logs.append(log)
     try:
@@ -421,7 +434,10 @@ def _wrap(host: np.ndarray, device: Device) -> ndarray:
 
 
 def _host_index(index) -> tuple[tuple, list[ndarray]]:
-    """The index for the host array, and the device arrays in it. A Python list counts as an array, as it does in CuPy."""
+    """The index for the host array, and the device arrays in it.
+
+    A Python list counts as an array, as it does in CuPy.
+    """
     items, arrays = [], []
     for item in index if isinstance(index, tuple) else (index,):
         if isinstance(item, np.ndarray):
@@ -593,7 +609,10 @@ class ufunc:
         return _run(self.__name__, self._function, "computation", args, options)
 
     def at(self, array: ndarray, index, value) -> None:
-        """Scatter: unbuffered, so duplicate indices accumulate. On a GPU the order, and the last bits, vary from run to run."""
+        """Scatter: unbuffered, so duplicate indices accumulate.
+
+        On a GPU the order, and the last bits, vary from run to run.
+        """
         name = f"{self.__name__}.at"
         if self.__name__ not in AT_DTYPES:
             raise NotImplementedError(f"{name} does not exist in CuPy")
@@ -651,7 +670,10 @@ def _as_strided(x: ndarray, shape=None, strides=None) -> ndarray:
 
 
 def _overlaps_itself(host: np.ndarray) -> bool:
-    """Whether two elements share an address; sliding windows have more elements than addresses, the rest are counted."""
+    """Whether two elements share an address.
+
+    Sliding windows have more elements than addresses, the rest are counted.
+    """
     span = sum(abs(stride) * (length - 1) for stride, length in zip(host.strides, host.shape, strict=True))
     if host.size > span // host.itemsize + 1:
         return True

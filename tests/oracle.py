@@ -1,8 +1,8 @@
 """The tests' independent judge: definitions written out as plain loops, in float64, with NumPy alone.
 
-Nothing here shares code or tricks with the engine. Slow and obvious is the point: each forward function loops over output
-positions and computes one window at a time. Images are (N, H, W, C); convolution weights are (KH, KW, C/G, F); classes are
-on the last axis. N batch, H W in, OH OW out, C in-channels, F out-channels, KH KW kernel, G groups.
+Nothing here shares code or tricks with the engine. Slow and obvious is the point: each forward function loops over
+output positions and computes one window at a time. Images are (N, H, W, C); convolution weights are (KH, KW, C/G, F);
+classes are on the last axis. N batch, H W in, OH OW out, C in-channels, F out-channels, KH KW kernel, G groups.
 """
 
 import math
@@ -45,8 +45,9 @@ def numeric_gradient(function, inputs, upstream, eps=1e-6):
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """y[n, oh, ow, f] = bias[f] + sum over kh, kw, c of x[n, oh*SH + kh*DH - PH, ow*SW + kw*DW - PW, c] * weight[kh, kw, c, f].
+    """y[n, oh, ow, f] = bias[f] + sum over kh, kw, c of x[n, h, w, c] * weight[kh, kw, c, f].
 
+    There h = oh*SH + kh*DH - PH and w = ow*SW + kw*DW - PW.
     f sees only the channels of its own group; outside the image x is zero. (N, H, W, C) -> (N, OH, OW, F)
     """
     x, weight = _float64(x), _float64(weight)
@@ -113,8 +114,8 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     """The sum of each window over a divisor. (N, H, W, C) -> (N, OH, OW, C)
 
     The divisor is divisor_override if given; else the number of window positions inside the padded image
-    (count_include_pad), so a last window that ceil_mode lets hang over the padding counts less; else the number of those
-    inside the image itself.
+    (count_include_pad), so a last window that ceil_mode lets hang over the padding counts less; else the number of
+    those inside the image itself.
     """
     x = _float64(x)
     N, H, W, C = x.shape
@@ -155,7 +156,10 @@ def adaptive_avg_pool2d(x, output_size):
 
 
 def _pooled_length(length, kernel, stride, padding, dilation, ceil_mode):
-    """How many windows fit. With ceil_mode one more that hangs over the end, unless it would start in the end padding."""
+    """How many windows fit.
+
+    With ceil_mode one more that hangs over the end, unless it would start in the end padding.
+    """
     spare = length + 2 * padding - (dilation * (kernel - 1) + 1)
     if not ceil_mode:
         return spare // stride + 1
@@ -168,7 +172,10 @@ def _pooled_length(length, kernel, stride, padding, dilation, ceil_mode):
 
 
 def batch_statistics(x):
-    """Per channel (last axis): the mean, the biased variance (to normalise with) and the unbiased one (to keep running)."""
+    """Per channel (last axis): the mean and two variances.
+
+    They are the biased one (to normalise with) and the unbiased one (to keep running).
+    """
     x = _float64(x)
     rows = x.reshape(-1, x.shape[-1])
     count = len(rows)
@@ -218,9 +225,10 @@ def log_softmax(x, axis=-1):
 def cross_entropy(logits, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """-sum over c of weight[c] * t[c] * log_softmax(logits)[c] for each sample, t the target distribution.
 
-    target: class numbers of shape logits.shape[:-1], or probabilities of the shape of logits. Smoothing mixes t with the
-    uniform distribution: (1 - label_smoothing) * t + label_smoothing / C. A class number equal to ignore_index gives loss 0.
-    The mean divides by the summed weight of the true classes for class numbers, by the number of samples for probabilities.
+    target: class numbers of shape logits.shape[:-1], or probabilities of the shape of logits. Smoothing mixes t with
+    the uniform distribution: (1 - label_smoothing) * t + label_smoothing / C. A class number equal to ignore_index
+    gives loss 0. The mean divides by the summed weight of the true classes for class numbers, by the number of samples
+    for probabilities.
     """
     logits, target = _float64(logits), np.asarray(target)
     C = logits.shape[-1]

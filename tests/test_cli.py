@@ -196,6 +196,15 @@ def test_a_fault_in_the_users_file_is_shown_with_its_lines(capsys):
     assert not Path("runs").exists()
 
 
+def test_a_model_that_does_not_fit_the_data_is_found_before_anything_is_written(capsys):
+    write_net(factor=2)
+    Path("net.py").write_text(Path("net.py").read_text().replace("64 * in_channels", "65 * in_channels"))
+    status, _, err = run(capsys, "train", "net.py:Net", *TRAIN[2:])
+    assert (status, err[0]) == (2, "minidl train: net.py:Net failed:")
+    assert err[-1].startswith("ValueError: linear: input (2, 64) does not fit weight (65, 3)")
+    assert not Path("runs").exists()
+
+
 # ------------------------------------------------------------------------------------------------------------- train
 
 

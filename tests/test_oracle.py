@@ -1,4 +1,7 @@
-"""The judge is judged: the oracle against PyTorch on hard shapes, and its numeric gradient against known derivatives."""
+"""The judge is judged.
+
+The oracle is held against PyTorch on hard shapes, and its numeric gradient against known derivatives.
+"""
 
 import numpy as np
 import oracle
@@ -152,7 +155,10 @@ def test_avg_pool2d(name, ceil_mode, count_include_pad, divisor_override, rng):
 
 
 def test_the_pooling_cases_tell_the_modes_apart(rng):
-    """ceil_mode changes some output shapes, keeps another where its window would start in the padding, and hangs over it."""
+    """ceil_mode changes some output shapes, keeps another, and hangs over the padding.
+
+    It keeps the one whose last window would start in the padding.
+    """
     lengths = {}
     for name, (shape, options) in POOLS.items():
         x = rng.standard_normal(shape)

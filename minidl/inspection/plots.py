@@ -31,8 +31,7 @@ def learning_curves(
             axes[1, column].plot(epochs, history[f"{split}_loss"], style, label=split, markersize=2)
         axes[0, column].set_title(name)
         axes[1, column].set_xlabel("epoch")
-        axes[1, column].set_xlim(0.5, len(epochs) + 0.5)
-        axes[1, column].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        _count(axes[1, column], len(epochs))
         for row in (0, 1):
             axes[row, column].grid(alpha=0.3)
     _log_scale(axes[1, 0])
@@ -82,7 +81,7 @@ def gradient_norms(norms: Mapping[str, Mapping[str, Mapping[str, float]]], path:
         for moment, by_layer in moments.items():
             style = "o--" if moment == next(iter(moments)) else "o-"
             axis.plot(range(1, len(by_layer) + 1), by_layer.values(), style, markersize=3, label=moment)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        _count(axis, max(map(len, moments.values())))
         axis.set_title(name)
         axis.set_xlabel("weight, input → output")
         axis.grid(alpha=0.3)
@@ -90,6 +89,12 @@ def gradient_norms(norms: Mapping[str, Mapping[str, Mapping[str, float]]], path:
     axes[0].set_ylabel("‖∂L/∂W‖")
     axes[0].legend()
     figure.savefig(path)
+
+
+def _count(axis: Any, n: int) -> None:
+    """An x axis of the whole numbers 1 to n."""
+    axis.set_xlim(0.5, n + 0.5)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def _log_scale(axis: Any) -> None:

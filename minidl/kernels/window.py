@@ -58,6 +58,15 @@ class Window:
             sizes.append(places)
         return sizes[0], sizes[1]
 
+    def check_fits(self, op: str, H: int, W: int) -> None:
+        """Raises: ValueError when the window does not fit into the padded H×W image even once."""
+        if min(self.output_size(H, W)) < 1:
+            (top, bottom), (left, right) = self.padding
+            raise ValueError(
+                f"{op}: a window of {self.extent[0]}×{self.extent[1]} does not fit into an image of "
+                f"{H}×{W} padded to {H + top + bottom}×{W + left + right}"
+            )
+
     def covered(self, OH: int, OW: int) -> Pair:
         """How much of the padded image OH×OW windows cover."""
         return (OH - 1) * self.stride[0] + self.extent[0], (OW - 1) * self.stride[1] + self.extent[1]

@@ -90,7 +90,16 @@ def operands(op: str, a: Any, b: Any) -> tuple[Any, Any]:
         a = weak_scalar(a, b.data if isinstance(b, Tensor) else b)
     if weak[1]:
         b = weak_scalar(b, a.data if isinstance(a, Tensor) else a)
-    a, b = without_surprise([a, b])
+    if is_floating(a.dtype) != is_floating(b.dtype):
+        a, b = without_surprise([a, b])
+    return a, b
+
+
+def broadcastable(op: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands in one dtype, of shapes that fit."""
+    a, b = operands(op, a, b)
+    if a.shape != b.shape:
+        common_shape(op, a.shape, b.shape)
     return a, b
 
 

@@ -122,20 +122,10 @@ def conv2d(
         )
     if bias is not None and bias.shape != weight.shape[3:]:
         raise ValueError(f"conv2d: expected a bias of shape {weight.shape[3:]}, one a filter, got {bias.shape}")
-    check_fits("conv2d", window, H, W)
+    window.check_fits("conv2d", H, W)
     return Conv2d(window, groups)(x, weight) if bias is None else Conv2d(window, groups)(x, weight, bias)
 
 
 def _both_sides(padding: Pair) -> tuple[Pair, Pair]:
     """The same padding before and after: ((top, bottom), (left, right))."""
     return (padding[0], padding[0]), (padding[1], padding[1])
-
-
-def check_fits(op: str, window: Window, H: int, W: int) -> None:
-    """Raises: ValueError when the window does not fit into the padded image even once."""
-    if min(window.output_size(H, W)) < 1:
-        (top, bottom), (left, right) = window.padding
-        raise ValueError(
-            f"{op}: a window of {window.extent[0]}×{window.extent[1]} does not fit into an image of "
-            f"{H}×{W} padded to {H + top + bottom}×{W + left + right}"
-        )

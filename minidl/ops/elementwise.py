@@ -1,21 +1,17 @@
-"""Operations on single elements: arithmetic, exp and log, comparison and choice.
+"""Operations on single elements: arithmetic, exponential and logarithm.
 
 Each is a formula and its derivative, one under the other. Where an input was broadcast, `sum_to` adds up the gradient.
 """
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from minidl.autograd import Function, common_device
-from minidl.backend import active, array_module, device_of, to_device
-from minidl.backend import device as as_device
-from minidl.ops.broadcast import common_shape, floating, operands, sum_to
-from minidl.tensor import Tensor, tensor_method
+from minidl.autograd import Function
+from minidl.backend import array_module
+from minidl.ops.broadcast import broadcastable, floating, sum_to
+from minidl.ops.choice import where
+from minidl.tensor import tensor_method
 
 # ------------------------------------------------------------------------------------------------------- arithmetic
 
@@ -143,145 +139,38 @@ class Sqrt(Function):
         return g / (2 * y)
 
 
-# --------------------------------------------------------------------------------------------- comparison and choice
-
-
-class Where(Function):
-    """y = a where the condition holds, else b.  The gradient goes to whichever was chosen."""
-
-    def forward(self, condition, a, b):
-        self.shapes = a.shape, b.shape
-        return array_module(condition).where(condition, a, b)
-
-    def backward(self, g, condition):
-        to_a, to_b = self.shapes
-        return (
-            None,
-            sum_to(where(condition, g, 0), to_a) if self.needs[1] else None,
-            sum_to(where(condition, 0, g), to_b) if self.needs[2] else None,
-        )
-
-
-class Maximum(Function):
-    """y = max(a, b).  The gradient goes to the larger one; at a tie, half to each (as in PyTorch)."""
-
-    def forward(self, a, b):
-        return array_module(a).maximum(a, b)
-
-    def backward(self, g, a, b, y):
-        share = (1 + (a == y).astype(g.dtype) - (b == y).astype(g.dtype)) * 0.5  # 1, ½ or 0
-        return (
-            sum_to(g * share, a.shape) if self.needs[0] else None,
-            sum_to(g * (1 - share), b.shape) if self.needs[1] else None,
-        )
-
-
-class Minimum(Maximum):
-    """y = min(a, b).  The gradient goes to the smaller one; at a tie, half to each."""
-
-    def forward(self, a, b):
-        return array_module(a).minimum(a, b)
-
-
-class Clip(Function):
-    """y = min(max(x, low), high).  ∂L/∂x = g where low ≤ x ≤ high, else 0."""
-
-    def __init__(self, low: Any, high: Any) -> None:
-        self.low, self.high = low, high
-
-    def forward(self, x):
-        return array_module(x).clip(x, self.low, self.high).astype(x.dtype, copy=False)
-
-    def backward(self, g, x):
-        inside = True
-        if self.low is not None:
-            inside = inside & (x >= self.low)
-        if self.high is not None:
-            inside = inside & (x <= self.high)
-        return where(inside, g, 0)
-
-
-# ------------------------------------------------------------------------------------------------ copies and moves
-
-
-class Copy(Function):
-    """y = x, in memory of its own."""
-
-    def forward(self, x):
-        return x.copy()
-
-    def backward(self, g):
-        return g
-
-
-class AsType(Function):
-    """y = x in another dtype.  ∂L/∂x = g in the dtype of x."""
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-
-    def forward(self, x):
-        self.input_dtype = x.dtype
-        return x.astype(self.dtype)
-
-    def backward(self, g):
-        return g.astype(self.input_dtype)
-
-
-class To(Function):
-    """y = x on another device.  ∂L/∂x = g, brought back."""
-
-    def __init__(self, target: Any) -> None:
-        self.target = as_device(target)
-
-    def forward(self, x):
-        self.origin = device_of(x)
-        return to_device(x, self.target)
-
-    def backward(self, g):
-        return To(self.origin)(g)
-
-
 # ------------------------------------------------------------------------------------------------- public functions
-
-
-def _broadcastable(op: str, a: Any, b: Any) -> tuple[Any, Any]:
-    """Two operands in one dtype, of shapes that fit."""
-    a, b = operands(op, a, b)
-    if a.shape != b.shape:
-        common_shape(op, a.shape, b.shape)
-    return a, b
 
 
 @tensor_method("__add__", "__radd__")
 def add(a: Any, b: Any) -> Any:
     """a + b, broadcast."""
-    return Add()(*_broadcastable("add", a, b))
+    return Add()(*broadcastable("add", a, b))
 
 
 @tensor_method("__sub__")
 def subtract(a: Any, b: Any) -> Any:
     """a − b, broadcast."""
-    return Subtract()(*_broadcastable("subtract", a, b))
+    return Subtract()(*broadcastable("subtract", a, b))
 
 
 @tensor_method("__mul__", "__rmul__")
 def multiply(a: Any, b: Any) -> Any:
     """a · b, broadcast."""
-    return Multiply()(*_broadcastable("multiply", a, b))
+    return Multiply()(*broadcastable("multiply", a, b))
 
 
 @tensor_method("__truediv__")
 def divide(a: Any, b: Any) -> Any:
     """a / b, broadcast. The quotient of two integer tensors is float32."""
-    a, b = _broadcastable("divide", a, b)
+    a, b = broadcastable("divide", a, b)
     return Divide()(floating(a), floating(b))
 
 
 @tensor_method("__pow__")
 def power(a: Any, b: Any) -> Any:
     """a to the power b, broadcast."""
-    return Power()(*_broadcastable("power", a, b))
+    return Power()(*broadcastable("power", a, b))
 
 
 @tensor_method("__rsub__")
@@ -327,78 +216,3 @@ def log(x: Any) -> Any:
 def sqrt(x: Any) -> Any:
     """The square root of x; its derivative at 0 is infinite."""
     return Sqrt()(floating(x))
-
-
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """a where `condition` (a boolean array or Tensor) holds, b elsewhere; all three broadcast."""
-    if getattr(condition, "dtype", None) != np.bool_:
-        kind = getattr(condition, "dtype", type(condition).__name__)
-        raise TypeError(f"where: expected a boolean array as condition, got {kind}; write x != 0 or x > 0")
-    a, b = operands("where", a, b)
-    common_shape("where", condition.shape, a.shape, b.shape)
-    return Where()(condition, a, b)
-
-
-def maximum(a: Any, b: Any) -> Any:
-    """The larger of a and b, element by element; at a tie each gets half of the gradient."""
-    return Maximum()(*_broadcastable("maximum", a, b))
-
-
-def minimum(a: Any, b: Any) -> Any:
-    """The smaller of a and b, element by element; at a tie each gets half of the gradient."""
-    return Minimum()(*_broadcastable("minimum", a, b))
-
-
-@tensor_method("clip")
-def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
-    """x limited to low ≤ x ≤ high; None is no limit."""
-    if low is None and high is None:
-        raise ValueError("clip: at least one of low and high must be given")
-    for bound in (low, high):
-        if bound is not None and not isinstance(bound, numbers.Real):
-            raise TypeError(f"clip: low and high must be numbers, got {type(bound).__name__}; see maximum and minimum")
-    if any(bound is not None and not isinstance(bound, numbers.Integral) for bound in (low, high)):
-        x = floating(x)
-    return Clip(low, high)(x)
-
-
-@tensor_method("copy")
-def copy(x: Any) -> Any:
-    """x in memory of its own; gradients flow through."""
-    return Copy()(x)
-
-
-@tensor_method("astype")
-def astype(x: Tensor, dtype: Any) -> Tensor:
-    """x as `dtype`; gradients flow through between floating dtypes. Returns x itself when nothing changes."""
-    target = np.dtype(dtype)
-    if target.kind not in "fiub":
-        raise TypeError(f"astype: expected a real or boolean dtype, got {target}")
-    return x if x.dtype == target else AsType(target)(x)
-
-
-@tensor_method("to")
-def to(x: Tensor, device: Any) -> Tensor:
-    """x on `device` ("cpu", "gpu", "gpu:1", ...); gradients flow back. Returns x itself when it is there already."""
-    return x if x.device == as_device(device) else To(device)(x)
-
-
-# Comparisons give plain boolean arrays: no gradient flows through them.
-
-
-def _comparison(name: str) -> Callable[[Any, Any], Any]:
-    def compare(a: Any, b: Any) -> Any:
-        try:
-            a, b = operands(name, a, b)
-        except TypeError:
-            return NotImplemented  # Python then says what cannot be compared; == and != fall back to identity
-        if a.shape != b.shape:
-            common_shape(name, a.shape, b.shape)
-        with active(common_device(name, (a, b))):
-            return getattr(a.data if isinstance(a, Tensor) else a, name)(b.data if isinstance(b, Tensor) else b)
-
-    return compare
-
-
-for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
-    setattr(Tensor, _name, _comparison(_name))

@@ -15,7 +15,6 @@ from minidl.backend import Array, active, device_of, to_device
 from minidl.kernels import pooling
 from minidl.kernels.window import Pair, Window, pair
 from minidl.ops.broadcast import floating
-from minidl.ops.conv import check_fits
 from minidl.ops.matmul import matmul
 from minidl.tensor import Tensor
 
@@ -190,7 +189,7 @@ def _pooling_window(
         dilation=pair(op, "dilation", dilation, 1),
         ceil_mode=ceil_mode,
     )
-    check_fits(op, window, *x.shape[1:3])
+    window.check_fits(op, *x.shape[1:3])
     return x, window
 
 

@@ -1,0 +1,74 @@
+"""Copies and moves: the same numbers in other memory, in another dtype, or on another device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import Function
+from minidl.backend import device as as_device
+from minidl.backend import device_of, to_device
+from minidl.tensor import Tensor, tensor_method
+
+
+class Copy(Function):
+    """y = x, in memory of its own."""
+
+    def forward(self, x):
+        return x.copy()
+
+    def backward(self, g):
+        return g
+
+
+class AsType(Function):
+    """y = x in another dtype.  ∂L/∂x = g in the dtype of x."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+
+    def forward(self, x):
+        self.input_dtype = x.dtype
+        return x.astype(self.dtype)
+
+    def backward(self, g):
+        return g.astype(self.input_dtype)
+
+
+class To(Function):
+    """y = x on another device.  ∂L/∂x = g, brought back."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = as_device(target)
+
+    def forward(self, x):
+        self.origin = device_of(x)
+        return to_device(x, self.target)
+
+    def backward(self, g):
+        return To(self.origin)(g)
+
+
+# ------------------------------------------------------------------------------------------------- public functions
+
+
+@tensor_method("copy")
+def copy(x: Any) -> Any:
+    """x in memory of its own; gradients flow through."""
+    return Copy()(x)
+
+
+@tensor_method("astype")
+def astype(x: Tensor, dtype: Any) -> Tensor:
+    """x as `dtype`; gradients flow through between floating dtypes. Returns x itself when nothing changes."""
+    target = np.dtype(dtype)
+    if target.kind not in "fiub":
+        raise TypeError(f"astype: expected a real or boolean dtype, got {target}")
+    return x if x.dtype == target else AsType(target)(x)
+
+
+@tensor_method("to")
+def to(x: Tensor, device: Any) -> Tensor:
+    """x on `device` ("cpu", "gpu", "gpu:1", ...); gradients flow back. Returns x itself when it is there already."""
+    return x if x.device == as_device(device) else To(device)(x)
