@@ -15,7 +15,7 @@ def display(show: bool) -> Silent:
     """The display for this place: a `Bar` where rich is installed and stdout is a terminal, otherwise `Lines`."""
     if not show:
         return Silent()
-    if sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
+    if sys.stdout is not None and sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
         return Bar()
     return Lines()
 

@@ -166,7 +166,7 @@ class Trainer:
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             learning_rate=self.optimizer.param_groups[0]["lr"],
-            gradient_norm=math.hypot(*self.gradient_norms().values()),
+            gradient_norm=self._gradient_norm(),
         )
         if self.test_loader is not None:
             test = evaluate(self.model, self.test_loader, self.device, self.loss)
@@ -202,14 +202,10 @@ class Trainer:
             shown.advance()
         return float(loss_sum) / count, int(correct) / count
 
-    def gradient_norms(self) -> dict[str, float]:
-        """‖∂L/∂p‖₂ of each parameter p, by name, for the last batch; parameters without a gradient are left out."""
-        with active(self.device):
-            return {
-                name: math.sqrt((p.grad.data.astype(np.float64) ** 2).sum())  # float64: squares must not overflow
-                for name, p in self.model.named_parameters()
-                if p.grad is not None
-            }
+    def _gradient_norm(self) -> float:
+        """‖∂L/∂θ‖₂ over all parameters, for the last batch."""
+        gradients = [p.grad.data for p in self.model.parameters() if p.grad is not None]
+        return math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients))  # squares would overflow
 
     def _check_finite(self, measured: Mapping[str, float]) -> None:
         wrong = [f"{name.replace('_', ' ')} is {value}" for name, value in measured.items() if not math.isfinite(value)]

@@ -1,12 +1,7 @@
 """Benchmarks: a wrong answer is not timed, and candidates take turns. How fast anything is, no test says."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is not installed
 
 from benchmarks import __main__ as benchmarks_main
 from benchmarks import convolution, timing
