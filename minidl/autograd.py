@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from minidl.backend import CPU, Device, DeviceError, active, device_of, is_array, is_floating
-from minidl.tensor import Leaf, Tensor
+from minidl.tensor import Leaf, Tensor, raw
 
 # ------------------------------------------------------------------------------------------------ recording, or not
 
@@ -33,6 +33,7 @@ def is_grad_enabled() -> bool:
 
 @contextlib.contextmanager
 def recording(on: bool) -> Iterator[None]:
+    """A context in which operations are recorded, or are not."""
     before = is_grad_enabled()
     _state.recording = on
     try:
@@ -74,12 +75,15 @@ class Function:
             def backward(self, g, a, b):
                 return sum_to(g * b, a.shape), sum_to(g * a, b.shape)
 
+    (`sum_to` undoes broadcasting: it adds up g over the axes along which an input was repeated; see ops/broadcast.py.)
+
     An instance is one use of the operation: options (a stride, an axis) go to `__init__`, inputs to the call.
 
     forward   takes and returns raw arrays (one, or a tuple). It may leave notes on `self` for backward.
-    backward  takes the gradient g to the output (a tuple where there are several outputs) and then, **by name**, what
-              it needs: inputs, by the names forward gives them, and `y`, the output. Nothing else is kept, and so
-              memory is freed early. It returns one gradient per input; where `self.needs[i]` is false, None will do.
+    backward  takes the gradient g to the output (a tuple of them where forward returns a tuple) and then, **by name**,
+              what it needs: inputs, by the names forward gives them, and `y`, the (first) output. What it does not
+              ask for is not kept, and so its memory is freed early. It returns one gradient per input; where
+              `self.needs[i]` is false, None will do.
 
     `backward` is written once, with operations that accept raw arrays or Tensors alike: operators, methods, and other
     Functions. **Given raw arrays a Function only computes; given Tensors it also records.** An ordinary backward pass
@@ -100,6 +104,8 @@ class Function:
         cls._input_names = tuple(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)[1:]
         if cls.backward is not Function.backward:
             cls._wanted_names = tuple(inspect.signature(cls.backward).parameters)[2:]
+        if "y" in cls._input_names:
+            raise TypeError(f"{cls.__name__}.forward: no input can be called y, which is the output in backward")
         for name in cls._wanted_names:
             if name != "y" and name not in cls._input_names:
                 raise TypeError(
@@ -120,43 +126,52 @@ class Function:
             raise RuntimeError(f"{_name(self)}: one instance records one call; make a new instance for another")
         if not tensors:
             return self.forward(*inputs)
-        place = common_device(_name(self), inputs)
-        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
-        with active(place):
+        arrays = [raw(x) for x in inputs]
+        with active(common_device(_name(self), inputs)):
             results = self.forward(*arrays)
-        several = isinstance(results, tuple)
-        outputs = [Tensor._wrap(array) for array in (results if several else (results,))]
-        if is_grad_enabled() and any(x.requires_grad for x in tensors):
-            self._record(inputs, outputs)
+            several = isinstance(results, tuple)
+            outputs = [Tensor._wrap(_checked_result(self, y)) for y in (results if several else (results,))]
+            if is_grad_enabled() and any(x.requires_grad for x in tensors):
+                self._record(inputs, outputs, several)
         return tuple(outputs) if several else outputs[0]
 
-    def _record(self, inputs: tuple[Any, ...], outputs: list[Tensor]) -> None:
+    def _record(self, inputs: tuple[Any, ...], outputs: list[Tensor], several: bool) -> None:
         """Enter this use of the operation into the graph."""
+        self._several = several
         self.edges = tuple(
             Edge(x._source, x._index) if isinstance(x, Tensor) and x._source is not None else None for x in inputs
         )
         self._input_specs: list[Any] = [spec_of(x) for x in inputs]
         self._output_specs: list[Any] = [spec_of(y) for y in outputs]
-        # The output is kept as a raw array: kept as a Tensor, which points back here, it would close a cycle.
-        self._kept = [
-            outputs[0].data if name == "y" else inputs[self._input_names.index(name)] for name in self._wanted_names
-        ]
+        self._kept = [self._keep(name, inputs, outputs) for name in self._wanted_names]
         for index, y in enumerate(outputs):
             if is_floating(y.dtype):
                 y._source, y._index = self, index
 
+    def _keep(self, name: str, inputs: tuple[Any, ...], outputs: list[Tensor]) -> tuple[Any, int]:
+        """What backward will get under `name`, and its version: whether it is still the same will be seen then."""
+        if name == "y":  # as a raw array: kept as a Tensor, which points back here, it would close a cycle
+            return outputs[0].data, 0
+        value = inputs[self._input_names.index(name)]
+        if isinstance(value, Tensor):
+            return value, value._version
+        return (value.copy() if is_array(value) else value), 0  # a copy, for the caller may write into the original
+
     def _backward(self, gradients: list[Any], create_graph: bool) -> list[Any]:
         """Call `backward` with what it asked for, as Tensors or as raw arrays, and check what it returns."""
         kept = []
-        for name, value in zip(self._wanted_names, self._kept, strict=True):
-            if create_graph and name == "y":
+        for name, (value, version) in zip(self._wanted_names, self._kept, strict=True):
+            if isinstance(value, Tensor) and value._version != version:
+                raise RuntimeError(
+                    f"{_name(self)}.backward needs its input {name}, of shape {value.shape}, which has been changed "
+                    "since, by an optimizer step, load_state_dict or an assignment to .data; run backward before that"
+                )
+            if name == "y" and create_graph:
                 value = Tensor._wrap(value, self, 0)
-            elif not create_graph and isinstance(value, Tensor):
-                value = value.data
-            kept.append(value)
+            kept.append(value if create_graph else raw(value))
         try:
             with active(self._output_specs[0].device):
-                results = self.backward(gradients[0] if len(gradients) == 1 else tuple(gradients), *kept)
+                results = self.backward(tuple(gradients) if self._several else gradients[0], *kept)
         except Exception as error:
             error.add_note(f"in {_name(self)}.backward")
             raise
@@ -181,6 +196,14 @@ class Function:
 # ---------------------------------------------------------------------------------------------------- small helpers
 
 
+def _checked_result(function: Function, result: Any) -> Any:
+    if not is_array(result) and not isinstance(result, np.generic):
+        raise TypeError(
+            f"{_name(function)}.forward must return an array or a tuple of arrays, got {type(result).__name__}"
+        )
+    return result
+
+
 def checked_gradient(g: Any, spec: Spec, where: str, create_graph: bool) -> Any:
     """g, which must have the shape in `spec`, in the dtype in `spec`; as a Tensor when the pass is recorded."""
     if not isinstance(g, Tensor | np.generic) and not is_array(g):
@@ -193,6 +216,7 @@ def checked_gradient(g: Any, spec: Spec, where: str, create_graph: bool) -> Any:
 
 
 def as_tensor(value: Any) -> Tensor:
+    """A Tensor as it is, or an array as a constant Tensor around the same memory."""
     return value if isinstance(value, Tensor) else Tensor._wrap(value)
 
 
@@ -202,16 +226,12 @@ def _name(source: Leaf | Function | None) -> str:
 
 def spec_of(x: Any) -> Any:
     """The Spec of a Tensor or an array; None for a plain number."""
-    return Spec(x.shape, x.dtype, device_of(_raw(x))) if hasattr(x, "dtype") else None
-
-
-def _raw(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x
+    return Spec(x.shape, x.dtype, device_of(raw(x))) if hasattr(x, "dtype") else None
 
 
 def common_device(op: str, inputs: Sequence[Any]) -> Device:
     """The device that all tensors and arrays among `inputs` are on. Raises: DeviceError when there are several."""
-    places = {i: device_of(_raw(x)) for i, x in enumerate(inputs) if isinstance(x, Tensor) or is_array(x)}
+    places = {i: device_of(raw(x)) for i, x in enumerate(inputs) if isinstance(x, Tensor) or is_array(x)}
     if len(set(places.values())) > 1:
         listing = ", ".join(f"operand {i} of shape {inputs[i].shape} is on {place}" for i, place in places.items())
         raise DeviceError(f"{op}: operands on different devices: {listing}; bring them together with .to(...)")

@@ -1,11 +1,12 @@
 """Where arrays live, what type they have, and where random numbers come from.
 
 minidl computes with two array libraries that share one interface: NumPy on the host (the "cpu") and CuPy on an
-NVIDIA GPU. An op never asks which one it was given. It writes
+NVIDIA GPU. An op does not care which one it was given. It writes
 
     xp = array_module(x)
 
-once at its top and then `xp.exp`, `xp.where`, ... This file is the only one that knows both libraries by name.
+once at its top and then `xp.exp`, `xp.where`, ... Only this file imports CuPy; the few places that treat the two
+differently (how much scratch memory to use, whether looking at a value is free) say why.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def device(spec: str | Device) -> Device:
     if spec == "cpu":
         return CPU
     if kind != "gpu" or (colon and not number.isdecimal()):
-        raise ValueError(f'device: expected "cpu", "gpu" or "gpu:<number>", got {spec!r}')
+        hint = '; write "gpu"' if str(spec).startswith("cuda") else ""
+        raise ValueError(f'device: expected "cpu", "gpu" or "gpu:<number>", got {spec!r}{hint}')
     gpu = gpu_module()
     if not _finds_gpu(gpu):
         raise DeviceError(
@@ -119,7 +121,9 @@ def array_module(array: Array) -> Any:
     """The library `array` belongs to, `numpy` or `cupy`: write `xp = array_module(x)` once at the top of an op."""
     if isinstance(array, np.ndarray | np.generic | numbers.Number):
         return np
-    return gpu_module()
+    if is_array(array):
+        return gpu_module()
+    raise TypeError(f"expected an array or a number, got {type(array).__name__}")
 
 
 def is_array(value: object) -> bool:
@@ -152,7 +156,10 @@ def active(target: Device) -> contextlib.AbstractContextManager[Any]:
 
 
 def is_floating(dtype: Any) -> bool:
-    """Whether `dtype` is float16, float32 or float64: only such data has gradients."""
+    """Whether `dtype` is float16, float32 or float64: only such data has gradients.
+
+    float16 is meant for storage: sums in it are not widened, and overflow beyond 65,504.
+    """
     return np.dtype(dtype).kind == "f"
 
 
@@ -164,7 +171,7 @@ def as_array(data: Any, dtype: Any = None, target: Device | None = None) -> Arra
     """
     if is_array(data):
         with active(device_of(data)):
-            array = data.copy()
+            array = plain(data).copy()
     else:
         try:
             array = np.array(data)
@@ -181,6 +188,18 @@ def as_array(data: Any, dtype: Any = None, target: Device | None = None) -> Arra
     return array if target is None else to_device(array, target)
 
 
+def plain(array: Array) -> Array:
+    """`array` without the ways of a subclass: `*` of an np.matrix, say, is another operation.
+
+    Raises: TypeError for a masked array, whose meaning would be lost.
+    """
+    if not isinstance(array, np.ndarray) or type(array) is np.ndarray:
+        return array
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("a masked array is not an array of numbers; fill it first, with .filled(value)")
+    return np.asarray(array)
+
+
 def weak_scalar(number: Any, like: Array) -> Array:
     """A plain number as a 0-d array that leaves the dtype of `like` alone, as far as the number can be held in it.
 
@@ -193,6 +212,8 @@ def weak_scalar(number: Any, like: Array) -> Array:
             dtype = np.dtype(np.float32)
         elif dtype == np.bool_:
             dtype = np.dtype(np.int64)
+        elif not np.iinfo(dtype).min <= int(number) <= np.iinfo(dtype).max:
+            raise OverflowError(f"{number} does not fit into {dtype}; convert the tensor first, with .astype")
     with active(device_of(like)):
         return xp.asarray(number, dtype=dtype)
 

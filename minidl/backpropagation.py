@@ -25,11 +25,13 @@ def backward(
     """Add the gradient of this tensor to the `.grad` of every leaf it was computed from.
 
     gradient      ∂L/∂tensor, of this tensor's shape; it may be left out when this tensor is itself a scalar L
-    create_graph  record the backward pass too, so that the gradients can be differentiated again
+    create_graph  record the backward pass too, so that the gradients can be differentiated again. Then `.grad` leads
+                  back to the leaf that holds it, a cycle that `zero_grad()` breaks; `minidl.grad` makes none
     retain_graph  keep what the graph saved, so that backward can go through it a second time
 
-    Raises: RuntimeError when nothing here requires a gradient, when the graph was freed by an earlier backward,
-    or when `gradient` is missing for a tensor that is not a scalar.
+    Raises: RuntimeError when nothing here requires a gradient, when the graph was freed by an earlier backward, when a
+    tensor it needs has been changed since (by an optimizer's step, say), or when `gradient` is missing for a tensor
+    that is not a scalar.
     """
     found = _backpropagate([tensor], [gradient], None, create_graph, retain_graph or create_graph)
     with recording(create_graph):
@@ -106,11 +108,7 @@ def _backpropagate(
     if not allow_unused:
         _require_used(wanted or (), outputs, order)
     targets = {edge.source for edge in wanted} if wanted is not None else {s for s in order if isinstance(s, Leaf)}
-    leading = set(targets)  # the targets, and every Function on a path to one
-    for source in reversed(order):
-        if any(edge is not None and edge.source in leading for edge in source.edges):
-            leading.add(source)
-
+    leading = _on_a_path_to(targets, order)
     found = {}
     with recording(create_graph):
         for source in order:
@@ -160,6 +158,15 @@ def _topological_order(roots: Sequence[Any]) -> list[Any]:
                 if uses[edge.source] == 0:
                     ready.append(edge.source)
     return order
+
+
+def _on_a_path_to(targets: set[Any], order: Sequence[Any]) -> set[Any]:
+    """The targets, and every Function of `order` that was computed from one: the others need no backward."""
+    leading = set(targets)
+    for source in reversed(order):
+        if any(edge is not None and edge.source in leading for edge in source.edges):
+            leading.add(source)
+    return leading
 
 
 def _accumulate(arriving: dict[Any, dict[int, Any]], edge: Edge, g: Any) -> None:

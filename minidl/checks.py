@@ -1,4 +1,4 @@
-"""What `minidl gradcheck` checks against finite differences, by name: every operator, block and network."""
+"""What `minidl gradcheck` checks against finite differences, by name: operators, blocks and networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import models
 from minidl import functional as F
 from minidl import nn
 from minidl.backend import generator_state, manual_seed, set_generator_state
-from minidl.gradcheck import GradcheckReport, gradcheck, gradgradcheck
+from minidl.gradcheck import GradcheckError, GradcheckReport, gradcheck, gradgradcheck
 from minidl.ops.choice import maximum, minimum, where
 from minidl.ops.elementwise import absolute, exp, log, sqrt
 from minidl.ops.shape import concatenate, stack
@@ -41,8 +41,13 @@ class Check:
 
 
 def operators() -> dict[str, Check]:
-    """Every operator, on shapes in which no two sizes are equal and nothing fits evenly."""
+    """The operators, on shapes in which no two sizes are equal and nothing fits evenly.
+
+    All functions of `minidl.functional` and all operations of `minidl.ops`, but for a cast and a copy between devices.
+    What is only another spelling (flatten and squeeze are a reshape, swapaxes is a transpose) is left out.
+    """
     targets = np.array([1, 0, 4])
+    mean, variance = Tensor(np.linspace(-1, 1, 5)), Tensor(np.linspace(0.5, 2, 5))
     mask = np.array([[True, False, True], [False, False, True]])
     checks = [
         Check("add", lambda a, b: a + b, ((2, 3), (3,))),
@@ -50,6 +55,7 @@ def operators() -> dict[str, Check]:
         Check("multiply", lambda a, b: a * b, ((2, 3), (3,))),
         Check("divide", lambda a, b: a / b, ((2, 3), (3,)), low=1),
         Check("power", lambda a, b: a**b, ((2, 3), (3,)), low=1),
+        Check("power_of_number", lambda x: x**3, ((2, 3),)),
         Check("negative", lambda x: -x, ((2, 3),)),
         Check("absolute", absolute, ((2, 3),)),
         Check("exp", exp, ((2, 3),)),
@@ -85,12 +91,19 @@ def operators() -> dict[str, Check]:
             lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2),
             ((2, 5, 7, 4), (3, 2, 2, 6), (6,)),
         ),
-        Check("max_pool2d", lambda x: F.max_pool2d(x, (3, 2), (2, 1), 1, ceil_mode=True), ((2, 5, 7, 3),)),
-        Check("avg_pool2d", lambda x: F.avg_pool2d(x, (3, 2), (2, 1), 1, ceil_mode=True), ((2, 5, 7, 3),)),
+        Check("max_pool2d", lambda x: F.max_pool2d(x, (3, 2), (2, 1), 1, (1, 2), ceil_mode=True), ((2, 5, 7, 3),)),
+        Check(
+            "avg_pool2d",
+            lambda x: tuple(F.avg_pool2d(x, (3, 2), (2, 1), 1, True, counted) for counted in (True, False)),
+            ((2, 5, 7, 3),),
+        ),
         Check("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (3, 2)), ((2, 5, 7, 3),)),
         Check(
             "batch_norm",
-            lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+            lambda x, w, b: (
+                F.batch_norm(x, None, None, w, b, training=True),
+                F.batch_norm(x, mean, variance, w, b, training=False),
+            ),
             ((2, 3, 4, 5), (5,), (5,)),
         ),
         Check("dropout", lambda x: F.dropout(x, 0.4), ((4, 5),)),
@@ -158,7 +171,12 @@ def check_module(build: Callable[[], nn.Module], shape: tuple[int, ...], fast: b
         manual_seed(0)
         module = build().to(dtype=np.float64)
         x = Tensor(np.random.default_rng(0).standard_normal(shape), requires_grad=True)
-        return _run(lambda x, *_: module(x), [x, *module.parameters()], fast)
+        names, parameters = zip(("the images", x), *module.named_parameters(), strict=True)
+        try:
+            return _run(lambda x, *_: module(x), list(parameters), fast)
+        except GradcheckError as error:
+            wrong = ", ".join(names[i] for i in error.inputs if i < len(names))
+            raise GradcheckError(f"{error}: {wrong}" if wrong else str(error), error.inputs) from error
     finally:
         set_generator_state(before)
 

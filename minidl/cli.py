@@ -19,10 +19,11 @@ from minidl import checks, demo, doctor
 from minidl.backend import DeviceError, device, manual_seed
 from minidl.checkpoint import CheckpointError
 from minidl.data import DataLoader
+from minidl.evaluation import evaluate
 from minidl.gradcheck import GradcheckError, GradcheckReport
 from minidl.names import build, fault_of, try_out, unknown
 from minidl.recipe import Recipe, load_data, make_trainer
-from minidl.train import TrainingDiverged, TrainingInterrupted, evaluate
+from minidl.train import TrainingDiverged, TrainingInterrupted
 from minidl.version import __version__
 
 DEFAULTS = Recipe()
@@ -215,7 +216,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         description="Train a network by SGD with Nesterov momentum and a cosine learning rate; each epoch is saved.",
     )
     parser.add_argument(
-        "model", metavar="MODEL", help=f"{', '.join(models.names())}, or one of your own as FILE.py:NAME"
+        "model",
+        metavar="MODEL",
+        help=(
+            f"{', '.join(models.names())}, or one of your own as FILE.py:NAME, a class or function that is called with "
+            "num_classes= and in_channels="
+        ),
     )
     parser.add_argument(
         "--data",
@@ -253,7 +259,10 @@ def _add_gradcheck(commands: argparse._SubParsersAction) -> None:
             "For operators and blocks every derivative is compared, for whole networks one along a random direction. "
             "The exit status is 1 when any is wrong."
         ),
-        epilog=f"Known names: {', '.join(checks.names())}. A network of your own is given as FILE.py:NAME.",
+        epilog=(
+            f"Known names: {', '.join(checks.names())}. A network of your own is given as FILE.py:NAME, a class or "
+            "function that is called with num_classes=10 and in_channels=1; it must take images (4, 8, 8, 1)."
+        ),
     )
     parser.add_argument(
         "name", nargs="*", metavar="NAME", help="operators, blocks or models; all of them when none is given"

@@ -19,11 +19,11 @@ from minidl import checks
 from minidl.autograd import no_grad
 from minidl.backend import manual_seed
 from minidl.data import ArrayDataset, DataLoader
+from minidl.evaluation import evaluate
 from minidl.inspection import plots
 from minidl.inspection.gradients import gradient_norms
 from minidl.recipe import Recipe, load_data, make_trainer
 from minidl.tensor import Tensor
-from minidl.train import evaluate
 from models.repvgg import RepVGG
 
 FAMILIES = {"VGG": "vgg_small", "Inception": "inception_small", "RepVGG": "repvgg_small", "ResNet": "resnet_small"}

@@ -49,7 +49,7 @@ def evaluate(
             scores = main_and_auxiliary(model(Tensor(images)))[0].data  # (N, K)
             count, K = count + len(labels), scores.shape[-1]
             loss_sum = loss_sum + summed(loss(Tensor(scores), labels), len(labels))
-            pairs.append(labels * K + scores.argmax(axis=-1))  # (class, prediction) as one number
+            pairs.append(labels.astype(np.int64) * K + scores.argmax(axis=-1))  # (class, prediction) as one number
         if not pairs:
             raise ValueError("evaluate: the loader gave no batch")
         counts = np.bincount(to_host(array_module(pairs[0]).concatenate(pairs)), minlength=K * K)
@@ -71,6 +71,19 @@ def _inference(model: Module) -> Iterator[None]:
 def main_and_auxiliary(output: Any) -> tuple[Any, ...]:
     """The main scores of a model and those of its auxiliary heads, if it has any."""
     return output if isinstance(output, tuple) else (output,)
+
+
+def training_loss(output: Any, labels: Any, loss: Loss, aux_weight: float) -> tuple[Tensor, Tensor]:
+    """The loss that training minimises, and the main scores.
+
+    A model with auxiliary heads returns (scores, *auxiliary_scores) in training; each auxiliary loss is added with
+    aux_weight (GoogLeNet: Szegedy et al., arXiv 1409.4842, §5).
+    """
+    scores, *auxiliary = main_and_auxiliary(output)
+    total = loss(scores, labels)
+    for auxiliary_scores in auxiliary:
+        total = total + aux_weight * loss(auxiliary_scores, labels)
+    return total, scores
 
 
 def summed(loss: Tensor, count: int) -> Array:

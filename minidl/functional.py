@@ -1,7 +1,8 @@
-"""Every public function in one list. Names, argument order and defaults are those of `torch.nn.functional`.
+"""Every public function in one list.
 
-What differs from PyTorch is the layout: images are (N, H, W, C), convolution weights (KH, KW, C/groups, F), linear
-weights (I, O), and classes are on the last axis.
+Names, argument order and defaults are those of `torch.nn.functional`; the input is `x`, and deprecated and in-place
+options are left out. What differs is the layout: images are (N, H, W, C), convolution weights (KH, KW, C/groups, F),
+linear weights (I, O), and classes are on the last axis.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
-from minidl.ops.broadcast import floating
+from minidl.ops.broadcast import floating, require_one_dtype
 from minidl.ops.conv import conv2d
 from minidl.ops.dropout import dropout
 from minidl.ops.loss import cross_entropy, mse_loss
@@ -39,7 +40,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
     Raises: ValueError when shapes do not fit. PyTorch's weight is (O, I): transpose it.
     """
-    x = floating(x)
+    x, weight = floating("linear", x), floating("linear", weight)
+    require_one_dtype("linear", x, weight)
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ValueError(f"linear: input {x.shape} does not fit weight {weight.shape}; expected (..., I) and (I, O)")
     if bias is not None and bias.shape != weight.shape[1:]:

@@ -20,9 +20,11 @@ Options and defaults are those of `minidl.functional`. The dtype of the images i
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from minidl.kernels.window import Pair, pair
+Pair = tuple[int, int]
 
 # ------------------------------------------------------------------------------------------------------ convolution
 
@@ -44,9 +46,7 @@ def conv2d(
     KH, KW, CG, F = weight.shape  # CG = C/G: the channels of one group
     if CG * groups != C or F % groups:
         raise ValueError(f"conv2d: {C} channels, weight {weight.shape} and groups={groups} do not fit together")
-    SH, SW = pair("conv2d", "stride", stride, 1)
-    PH, PW = pair("conv2d", "padding", padding, 0)
-    DH, DW = pair("conv2d", "dilation", dilation, 1)
+    (SH, SW), (PH, PW), (DH, DW) = _pair(stride), _pair(padding), _pair(dilation)
     OH, OW = _places(H, KH, SH, PH, DH), _places(W, KW, SW, PW, DW)
 
     y = np.zeros((N, OH, OW, F), dtype=x.dtype)
@@ -83,9 +83,7 @@ def conv2d_backward(
     """
     N, H, W, _ = x.shape
     KH, KW, CG, F = weight.shape
-    SH, SW = pair("conv2d", "stride", stride, 1)
-    PH, PW = pair("conv2d", "padding", padding, 0)
-    DH, DW = pair("conv2d", "dilation", dilation, 1)
+    (SH, SW), (PH, PW), (DH, DW) = _pair(stride), _pair(padding), _pair(dilation)
     OH, OW = _places(H, KH, SH, PH, DH), _places(W, KW, SW, PW, DW)
 
     gx, gw, gb = np.zeros_like(x), np.zeros_like(weight), np.zeros(F, dtype=weight.dtype)
@@ -140,7 +138,8 @@ def max_pool2d_backward(
             for ow in range(OW):
                 for c in range(C):
                     h, w = winners[n, oh, ow, c]
-                    gx[n, h, w, c] += g[n, oh, ow, c]
+                    if h >= 0:  # else nobody won
+                        gx[n, h, w, c] += g[n, oh, ow, c]
     return gx
 
 
@@ -155,17 +154,16 @@ def _max_and_winners(
     """The maximum of each window (N, OH, OW, C), and the pixel (h, w) it stood at (N, OH, OW, C, 2).
 
     Of equal pixels the first one wins, in reading order. A NaN is not larger than anything, but it wins as well: what
-    is not a number should not vanish.
+    is not a number should not vanish. A dilated window may step over the whole image: its maximum is −∞, and its
+    winner (−1, −1), nobody.
     """
     N, H, W, C = x.shape
-    KH, KW = pair("max_pool2d", "kernel_size", kernel_size, 1)
-    SH, SW = (KH, KW) if stride is None else pair("max_pool2d", "stride", stride, 1)
-    PH, PW = pair("max_pool2d", "padding", padding, 0)
-    DH, DW = pair("max_pool2d", "dilation", dilation, 1)
+    (KH, KW), (SH, SW), (PH, PW) = _pooling_options("max_pool2d", kernel_size, stride, padding)
+    DH, DW = _pair(dilation)
     OH, OW = _places(H, KH, SH, PH, DH, ceil_mode), _places(W, KW, SW, PW, DW, ceil_mode)
 
     y = np.zeros((N, OH, OW, C), dtype=x.dtype)
-    winners = np.zeros((N, OH, OW, C, 2), dtype=int)
+    winners = np.full((N, OH, OW, C, 2), -1)
     for n in range(N):
         for oh in range(OH):
             for ow in range(OW):
@@ -178,8 +176,9 @@ def _max_and_winners(
                             if 0 <= h < H and 0 <= w < W:
                                 pixel = x[n, h, w, c]
                                 if best is None or pixel > best or np.isnan(pixel):
-                                    best = y[n, oh, ow, c] = pixel
+                                    best = pixel
                                     winners[n, oh, ow, c] = h, w
+                    y[n, oh, ow, c] = -np.inf if best is None else best
     return y, winners
 
 
@@ -201,9 +200,7 @@ def avg_pool2d(
     ceil_mode lets hang out beyond the padding never counts. divisor_override takes its place.
     """
     N, H, W, C = x.shape
-    KH, KW = pair("avg_pool2d", "kernel_size", kernel_size, 1)
-    SH, SW = (KH, KW) if stride is None else pair("avg_pool2d", "stride", stride, 1)
-    PH, PW = pair("avg_pool2d", "padding", padding, 0)
+    (KH, KW), (SH, SW), (PH, PW) = _pooling_options("avg_pool2d", kernel_size, stride, padding)
     OH, OW = _places(H, KH, SH, PH, 1, ceil_mode), _places(W, KW, SW, PW, 1, ceil_mode)
     MH, MW = (PH, PW) if count_include_pad else (0, 0)  # the margin that counts
 
@@ -234,9 +231,7 @@ def avg_pool2d_backward(
 ) -> np.ndarray:
     """The gradient to x: each g, shared out equally over the pixels under its window."""
     N, H, W, C = x.shape
-    KH, KW = pair("avg_pool2d", "kernel_size", kernel_size, 1)
-    SH, SW = (KH, KW) if stride is None else pair("avg_pool2d", "stride", stride, 1)
-    PH, PW = pair("avg_pool2d", "padding", padding, 0)
+    (KH, KW), (SH, SW), (PH, PW) = _pooling_options("avg_pool2d", kernel_size, stride, padding)
     OH, OW = _places(H, KH, SH, PH, 1, ceil_mode), _places(W, KW, SW, PW, 1, ceil_mode)
     MH, MW = (PH, PW) if count_include_pad else (0, 0)  # the margin that counts
 
@@ -273,12 +268,12 @@ def adaptive_avg_pool2d(x: np.ndarray, output_size: int | tuple[int | None, int 
     for n in range(N):
         for oh in range(OH):
             for ow in range(OW):
-                rows, columns = _share(oh, H, OH), _share(ow, W, OW)
+                rows, cols = _share(oh, H, OH), _share(ow, W, OW)
                 for c in range(C):
                     for h in rows:
-                        for w in columns:
+                        for w in cols:
                             y[n, oh, ow, c] += x[n, h, w, c]
-                    y[n, oh, ow, c] /= len(rows) * len(columns)
+                    y[n, oh, ow, c] /= len(rows) * len(cols)
     return y
 
 
@@ -292,11 +287,11 @@ def adaptive_avg_pool2d_backward(
     for n in range(N):
         for oh in range(OH):
             for ow in range(OW):
-                rows, columns = _share(oh, H, OH), _share(ow, W, OW)
+                rows, cols = _share(oh, H, OH), _share(ow, W, OW)
                 for c in range(C):
                     for h in rows:
-                        for w in columns:
-                            gx[n, h, w, c] += g[n, oh, ow, c] / (len(rows) * len(columns))
+                        for w in cols:
+                            gx[n, h, w, c] += g[n, oh, ow, c] / (len(rows) * len(cols))
     return gx
 
 
@@ -306,11 +301,26 @@ def _share(place: int, size: int, places: int) -> range:
 
 
 def _output_size(output_size: int | tuple[int | None, int | None], H: int, W: int) -> Pair:
-    OH, OW = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    OH, OW = _pair(output_size)
     return H if OH is None else OH, W if OW is None else OW
 
 
-# ---------------------------------------------------------------------------------------------------- window places
+# ----------------------------------------------------------------------------------------------- options and places
+
+
+def _pair(option: Any) -> tuple[Any, Any]:
+    """An option given once for both directions, or as (vertical, horizontal)."""
+    return tuple(option) if isinstance(option, tuple | list) else (option, option)
+
+
+def _pooling_options(
+    op: str, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair
+) -> tuple[Pair, Pair, Pair]:
+    """Kernel, stride and padding as pairs. Without a stride, windows stand side by side."""
+    (KH, KW), (PH, PW) = _pair(kernel_size), _pair(padding)
+    if 2 * PH > KH or 2 * PW > KW:
+        raise ValueError(f"{op}: padding may be at most half the kernel {kernel_size!r}, got {padding!r}")
+    return (KH, KW), (KH, KW) if stride is None else _pair(stride), (PH, PW)
 
 
 def _places(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> int:

@@ -123,7 +123,6 @@ def make_trainer(model: Module, data: tuple[ArrayDataset, ArrayDataset], recipe:
     train_set, test_set = data
     if recipe.batch_size > len(train_set):
         raise ValueError(f"a batch of {recipe.batch_size} images is more than the {len(train_set)} training images")
-    model.to(recipe.device)
     optimizer = SGD(
         [
             {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},

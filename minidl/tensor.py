@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minidl.backend import CPU, Array, Device, as_array, device_of, is_floating, to_host
+from minidl.backend import CPU, Array, Device, as_array, device_of, is_array, is_floating, to_host
 from minidl.backend import device as as_device
 
 
@@ -37,12 +37,13 @@ class Tensor:
     device         "cpu", "gpu", "gpu:1", ...; by default where `data` is
 
     A tensor does not change once made: `x += y` and `x[i] = v` are refused, for a recorded operation may still need
-    the old values. Optimizers, which must change parameters, write to `.data`, the array itself.
+    the old values. Optimizers, which must change parameters, assign to `.data`, the array itself; a backward pass that
+    needed the old values then raises an error. (What writes into that array behind its back cannot be noticed.)
 
     Operators and methods are brought by the ops, one floor up: see `tensor_method`.
     """
 
-    __slots__ = ("__weakref__", "_index", "_source", "data")
+    __slots__ = ("__weakref__", "_data", "_index", "_leaf", "_source", "_version")
     __array_ufunc__ = None  # so that `array * tensor` asks Tensor.__rmul__ instead of looping over the array
 
     def __init__(
@@ -50,9 +51,13 @@ class Tensor:
     ) -> None:
         if isinstance(data, Tensor):
             data = data.data
-        self.data: Array = as_array(data, dtype, None if device is None else as_device(device))
+        if not isinstance(requires_grad, bool):
+            raise TypeError(f"Tensor: requires_grad must be True or False, got {requires_grad!r}")
+        self._data: Array = as_array(data, dtype, None if device is None else as_device(device))
+        self._version = 0  # how often `data` has been assigned to
         self._source: Any = None
         self._index = 0  # which output of its source this tensor is
+        self._leaf: Leaf | None = None  # kept while requires_grad is switched off, so that it can be switched on again
         self.requires_grad = requires_grad
 
     @classmethod
@@ -60,11 +65,23 @@ class Tensor:
         """A tensor around `array` itself, not a copy."""
         tensor = Tensor.__new__(Tensor)
         # NumPy returns a scalar object, not an array, where a result has no dimensions.
-        tensor.data = np.asarray(array) if isinstance(array, np.generic) else array
-        tensor._source, tensor._index = source, index
+        tensor._data = np.asarray(array) if isinstance(array, np.generic) else array
+        tensor._source, tensor._index, tensor._leaf, tensor._version = source, index, None, 0
         return tensor
 
     # -- what it is
+
+    @property
+    def data(self) -> Array:
+        """The array itself, of NumPy or CuPy. Assigning one changes the tensor in place, outside the graph."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        if not is_array(value) and not isinstance(value, np.generic):
+            raise TypeError(f"data: expected an array, got {type(value).__name__}; the array of a Tensor is its .data")
+        self._data = np.asarray(value) if isinstance(value, np.generic) else value
+        self._version += 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,7 +128,8 @@ class Tensor:
         if wanted and not is_floating(self.dtype):
             raise TypeError(f"requires_grad: only floating tensors have gradients, this one is {self.dtype}")
         if wanted != self.requires_grad:
-            self._source = Leaf() if wanted else None
+            self._leaf = self._leaf or Leaf()
+            self._source = self._leaf if wanted else None
 
     @property
     def grad(self) -> Tensor | None:
@@ -184,12 +202,15 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     __hash__ = object.__hash__  # by identity: == compares elements
 
     def _refuse_in_place(self, *_: Any) -> Any:
         raise RuntimeError(
             "tensors do not change in place, for the graph may still need the old values: write x = x + y instead of "
-            "x += y, and where(mask, v, x) instead of x[mask] = v; outside the graph, change x.data"
+            "x += y, and where(mask, v, x) instead of x[mask] = v; outside the graph, x.data -= lr * x.grad.data"
         )
 
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _refuse_in_place
@@ -244,6 +265,11 @@ class Tensor:
 
 
 Op = Callable[..., Tensor]
+
+
+def raw(x: Any) -> Any:
+    """The array of a Tensor; anything else as it is."""
+    return x.data if isinstance(x, Tensor) else x
 
 
 def tensor_method(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -28,7 +28,7 @@ from minidl import functional as F
 from minidl.backend import Device, active, generator_state, set_generator_state, to_device
 from minidl.backend import device as as_device
 from minidl.data import DataLoader
-from minidl.evaluation import Loss, evaluate, main_and_auxiliary, summed
+from minidl.evaluation import Loss, evaluate, summed, training_loss
 from minidl.nn import Module
 from minidl.optim import Optimizer, Schedule
 from minidl.progress import Silent, display
@@ -52,7 +52,8 @@ class TrainingDiverged(RuntimeError):
 class History:
     """How training went: one list for each quantity, one entry for each finished epoch."""
 
-    train_loss: list[float] = field(default_factory=list)  # mean over the epoch, while the weights were changing
+    # What is minimised, with auxiliary losses and label smoothing if any: its mean while the weights were changing.
+    train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     test_loss: list[float] = field(default_factory=list)  # after the epoch; empty without test data
     test_accuracy: list[float] = field(default_factory=list)
@@ -186,11 +187,7 @@ class Trainer:
         count = 0
         for images, labels in self.train_loader:
             images, labels = to_device(images, self.device), to_device(labels, self.device)
-            scores, *auxiliary = main_and_auxiliary(self.model(Tensor(images)))
-            loss = self.loss(scores, labels)
-            for auxiliary_scores in auxiliary:
-                loss = loss + self.aux_weight * self.loss(auxiliary_scores, labels)
-
+            loss, scores = training_loss(self.model(Tensor(images)), labels, self.loss, self.aux_weight)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

@@ -1,7 +1,8 @@
 """ResNet V2: identity all the way (He et al., "Identity mappings in deep residual networks", arXiv 1603.05027).
 
 In the first ResNet a ReLU follows each addition, so the shortcut is not quite an identity. Here normalisation and ReLU
-stand before each convolution ("pre-activation", figure 4e), and nothing is left on the way round: y = x + F(x).
+stand before each convolution ("pre-activation", figure 4e), and nothing is left on the way round: y = x + F(x). The
+last block's sum has been through neither, so a network of these blocks ends in a BN and a ReLU after it (appendix).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from minidl import nn
 class PreActBlock(nn.Module):
     """BN, ReLU, 3×3 convolution, twice, and a shortcut.  (N, H, W, C) → (N, ⌈H/stride⌉, ⌈W/stride⌉, channels).
 
-    Where shapes differ, a 1×1 projection of the pre-activated input is the shortcut (appendix).
+    Where shapes differ, the shortcut is a 1×1 projection, and both ways share the first BN and ReLU, as in the authors'
+    code (github.com/KaimingHe/resnet-1k-layers).
     """
 
     expansion = 1

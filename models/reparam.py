@@ -27,7 +27,7 @@ def pad_1x1_to_3x3(kernel: Tensor) -> Tensor:
     """A 1×1 filter as the middle of a 3×3 filter of zeros. Raises: ValueError for a filter of another size."""
     if kernel.shape[:2] != (1, 1):
         raise ValueError(f"pad_1x1_to_3x3: expected a kernel (1, 1, C/G, F), got shape {kernel.shape}")
-    return kernel.pad(((1, 1), (1, 1), (0, 0), (0, 0)))
+    return kernel.pad(((1, 1), (1, 1), (0, 0), (0, 0)))  # (3, 3, C/G, F)
 
 
 def identity_3x3(channels: int, groups: int, like: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ class RepVGG(nn.Module):
         """Images (N, H, W, in_channels) → scores (N, num_classes)."""
         for stage in self.stages:
             x = stage(x)
-        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))  # flattened: (N, channels)
 
     def fuse(self) -> RepVGG:
         """A new network in the plain form: the same outputs in inference, one 3×3 convolution a block.

@@ -72,6 +72,9 @@ class CifarResNet(nn.Module):
     """The network of §4.2 for small images: a 3×3 convolution, stages of `blocks` blocks, global average, linear.
 
     widths   channels of each stage; from the second on, a stage begins with stride 2
+
+    Where a stage changes shapes, shortcuts are 1×1 projections (option B). The paper's CIFAR networks have option A
+    there, without parameters: every second pixel, and zeros for the new channels.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class CifarResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         for stage in self.stages:
             x = stage(x)
-        return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))  # flattened: (N, channels)
 
 
 def resnet_small(num_classes: int = 10, in_channels: int = 1) -> CifarResNet:

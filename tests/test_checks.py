@@ -1,4 +1,4 @@
-"""`minidl gradcheck`: every operator, block and network passes, nothing is left out, and a wrong backward is found."""
+"""`minidl gradcheck`: every check passes, no operation, block or network is left out, and a wrong backward is found."""
 
 import importlib
 import inspect

@@ -65,9 +65,9 @@ def test_margins_hold_every_window_and_crop_undoes_pad(window, H, W):
     padded = window.pad(x, -7.0)
     np.testing.assert_array_equal(window.crop(padded, H, W), x)
     assert (padded == -7.0).sum() == padded.size - x.size
-    for i, j, rows, cols in window.positions(OH, OW):
+    for kh, kw, rows, cols in window.positions(OH, OW):
         assert padded[:, rows, cols].shape == (2, OH, OW, 3)
-        assert (rows.start, cols.start) == (i * window.dilation[0], j * window.dilation[1])
+        assert (rows.start, cols.start) == (kh * window.dilation[0], kw * window.dilation[1])
 
 
 # ---- im2col and col2im

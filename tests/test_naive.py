@@ -78,6 +78,19 @@ def test_max_pool2d_dilated(rng):
     assert_close(naive.max_pool2d_backward(g, x, **options), expected, 1e-8)
 
 
+def test_max_pool2d_of_a_window_that_steps_over_the_image_is_minus_infinity():
+    x, options = np.ones((2, 1, 3, 2)), {"kernel_size": (2, 1), "padding": (1, 0), "dilation": (2, 1)}
+    assert_close(naive.max_pool2d(x, **options), np.full((2, 1, 3, 2), -np.inf))
+    assert_close(naive.max_pool2d(x, **options), oracle.max_pool2d(x, **options))
+    assert_close(naive.max_pool2d_backward(x, x, **options), np.zeros_like(x))
+
+
+@pytest.mark.parametrize("name", ["max_pool2d", "avg_pool2d"])
+def test_pooling_refuses_a_padding_of_more_than_half_the_kernel(name):
+    with pytest.raises(ValueError, match=rf"^{name}: padding may be at most half the kernel \(4, 3\), got 2"):
+        getattr(naive, name)(np.zeros((2, 5, 6, 3)), (4, 3), padding=2)
+
+
 def test_max_pool2d_gives_the_gradient_to_the_first_of_equal_pixels_and_to_nan():
     x = np.array([[1.0, 3.0, 3.0], [3.0, np.nan, 2.0]]).reshape(1, 2, 3, 1)
     g = np.array([[10.0, 20.0]]).reshape(1, 1, 2, 1)

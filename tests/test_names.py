@@ -148,7 +148,7 @@ def test_errors_of_minidl_and_wrong_gradients_pass_through():
     with pytest.raises(ZeroDivisionError), fault_of("resnet_small"):
         1 / 0  # noqa: B018
     with pytest.raises(GradcheckError), fault_of("own.py:Net"):
-        raise GradcheckError
+        raise GradcheckError("wrong")
     with pytest.raises(KeyboardInterrupt), fault_of("own.py:Net"):
         raise KeyboardInterrupt
 

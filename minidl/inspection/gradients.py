@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl import functional as F
 from minidl.backend import generator_state, set_generator_state, to_host
+from minidl.evaluation import training_loss
 from minidl.nn import Module
 from minidl.tensor import Tensor
 
@@ -27,11 +28,7 @@ def gradient_norms(model: Module, images: Any, labels: Any, aux_weight: float = 
         probe.zero_grad()
         device = next(probe.parameters()).device
         output = probe(Tensor(images, device=device))
-        labels = Tensor(labels, device=device)
-        scores, *auxiliary = output if isinstance(output, tuple) else (output,)
-        loss = F.cross_entropy(scores, labels)
-        for auxiliary_scores in auxiliary:
-            loss = loss + aux_weight * F.cross_entropy(auxiliary_scores, labels)
+        loss, _ = training_loss(output, Tensor(labels, device=device), F.cross_entropy, aux_weight)
         loss.backward()
     finally:
         set_generator_state(before)

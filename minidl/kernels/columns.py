@@ -3,7 +3,7 @@
 Laying every window of an image out as a row turns a convolution into one matrix product (Chellapilla, Puri & Simard
 2006; Caffe's im2col):
 
-    columns (N·OH·OW, KH·KW·C)  @  W (KH·KW·C, F)  =  Y (N·OH·OW, F)
+    columns (N·OH·OW, KH·KW·C)  @  weight (KH·KW·C, F)  =  y (N·OH·OW, F)
 
 The column matrix is KH·KW times as large as the image. It is never built whole: a band of output rows at a time, small
 enough to stay in the cache, is laid out, multiplied and dropped.
@@ -31,7 +31,7 @@ def im2col(x: Array, window: Window) -> Array:
     view = array_module(x).lib.stride_tricks.as_strided(
         x, (N, OH, OW, KH, KW, C), (n, SH * h, SW * w, DH * h, DW * w, c)
     )
-    return view.reshape(N * OH * OW, KH * KW * C)  # copies, except for a 1×1 window
+    return view.reshape(N * OH * OW, KH * KW * C)  # (N·OH·OW, KH·KW·C); a copy, except for a 1×1 window
 
 
 def col2im(columns: Array, x: Array, window: Window) -> None:
@@ -44,13 +44,14 @@ def col2im(columns: Array, x: Array, window: Window) -> None:
     OH = (H - window.extent[0]) // window.stride[0] + 1
     OW = (W - window.extent[1]) // window.stride[1] + 1
     blocks = columns.reshape(N, OH, OW, KH, KW, C)
-    for i, j, rows, cols in window.positions(OH, OW):
-        x[:, rows, cols] += blocks[:, :, :, i, j]
+    for kh, kw, rows, cols in window.positions(OH, OW):
+        x[:, rows, cols] += blocks[:, :, :, kh, kw]  # (N, OH, OW, C)
 
 
 def convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
-    """Y[n, p, q, f] = Σ over (i, j, c) of X[n, p·S + i·D − P, q·S + j·D − P, c] · W[i, j, c, f] + b[f].
+    """y[n, oh, ow, f] = bias[f] + Σ over kh, kw, c of x[n, h, w, c] · weight[kh, kw, c, f].
 
+    h = oh·SH + kh·DH − PH, and w = ow·SW + kw·DW − PW; outside the image, x is 0.
     x (N, H, W, C), weight (KH, KW, C/G, F), bias (F,) or None → (N, OH, OW, F).
     """
     xp = array_module(x)
@@ -60,41 +61,45 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups
     padded = window.pad(x)
     y = xp.empty((N, OH, OW, F), dtype=xp.result_type(x.dtype, weight.dtype))
     for images, rows, source in _bands(N, OH, OW, weight, window, xp):
-        for c, f in _groups(weight, groups):
-            columns = im2col(padded[images, source, :, c], window)
-            band = columns @ weight[..., f].reshape(columns.shape[1], -1)  # (band of N·OH·OW, F/G)
+        for channels, filters in _groups(weight, groups):
+            columns = im2col(padded[images, source, :, channels], window)
+            matrix = weight[..., filters].reshape(columns.shape[1], -1)  # (KH·KW·C/G, F/G)
+            band = columns @ matrix  # (band of N·OH·OW, F/G)
             if bias is not None:
-                band += bias[f]
-            y[images, rows, :, f] = band.reshape(y[images, rows, :, f].shape)
+                band += bias[filters]
+            part = y[images, rows, :, filters]  # (images, rows, OW, F/G)
+            part[...] = band.reshape(part.shape)
     return y
 
 
 def convolve_input_gradient(g: Array, weight: Array, window: Window, groups: int, H: int, W: int) -> Array:
-    """∂L/∂X (N, H, W, C) from g (N, OH, OW, F): columns of gradients, g Wᵀ, added back onto the image."""
+    """∂L/∂x (N, H, W, C) from g (N, OH, OW, F): columns of gradients, g weightᵀ, added back onto the image."""
     xp = array_module(g)
     N, OH, OW, _ = g.shape
     (top, bottom), (left, right) = window.padding
     C = weight.shape[2] * groups
     padded = xp.zeros((N, top + H + bottom, left + W + right, C), dtype=xp.result_type(g.dtype, weight.dtype))
     for images, rows, source in _bands(N, OH, OW, weight, window, xp):
-        for c, f in _groups(weight, groups):
-            band = g[images, rows, :, f].reshape(-1, f.stop - f.start)  # (band of N·OH·OW, F/G)
-            columns = band @ weight[..., f].reshape(-1, band.shape[1]).T  # (band of N·OH·OW, KH·KW·C/G)
-            col2im(columns, padded[images, source, :, c], window)
+        for channels, filters in _groups(weight, groups):
+            band = g[images, rows, :, filters].reshape(-1, filters.stop - filters.start)  # (band of N·OH·OW, F/G)
+            matrix = weight[..., filters].reshape(-1, band.shape[1])  # (KH·KW·C/G, F/G)
+            columns = band @ matrix.T  # (band of N·OH·OW, KH·KW·C/G)
+            col2im(columns, padded[images, source, :, channels], window)
     return window.crop(padded, H, W)
 
 
 def convolve_weight_gradient(x: Array, g: Array, window: Window, groups: int) -> Array:
-    """∂L/∂W (KH, KW, C/G, F) from g (N, OH, OW, F): columnsᵀ g, added up over the bands."""
+    """∂L/∂weight (KH, KW, C/G, F) from g (N, OH, OW, F): columnsᵀ g, added up over the bands."""
     xp = array_module(x)
     N, OH, OW, F = g.shape
     padded = window.pad(x)
     gradient = xp.zeros((*window.kernel, x.shape[3] // groups, F), dtype=xp.result_type(x.dtype, g.dtype))
     for images, rows, source in _bands(N, OH, OW, gradient, window, xp):
-        for c, f in _groups(gradient, groups):
-            columns = im2col(padded[images, source, :, c], window)
-            band = g[images, rows, :, f].reshape(-1, f.stop - f.start)  # (band of N·OH·OW, F/G)
-            gradient[..., f] += (columns.T @ band).reshape(gradient[..., f].shape)
+        for channels, filters in _groups(gradient, groups):
+            columns = im2col(padded[images, source, :, channels], window)
+            band = g[images, rows, :, filters].reshape(-1, filters.stop - filters.start)  # (band of N·OH·OW, F/G)
+            part = gradient[..., filters]  # (KH, KW, C/G, F/G)
+            part += (columns.T @ band).reshape(part.shape)
     return gradient
 
 

@@ -13,7 +13,7 @@ from minidl.kernels.window import Window
 
 
 def max_windows(x: Array, window: Window) -> tuple[Array, Array]:
-    """The maximum of each window of x (N, H, W, C), and which position i·KW + j it stood at: two (N, OH, OW, C).
+    """The maximum of each window of x (N, H, W, C), and which position kh·KW + kw it stood at: two (N, OH, OW, C).
 
     The margin counts as −∞ and never wins. Of equal elements the first wins; a NaN wins over every number.
     """
@@ -24,26 +24,26 @@ def max_windows(x: Array, window: Window) -> tuple[Array, Array]:
     dtype = xp.uint8 if math.prod(window.kernel) <= 256 else xp.int32
     winner = xp.broadcast_to(_first_inside(window, OH, OW, xp).astype(dtype), (N, OH, OW, C))
     y = None
-    for i, j, rows, cols in window.positions(OH, OW):
+    for kh, kw, rows, cols in window.positions(OH, OW):
         candidate = padded[:, rows, cols]  # (N, OH, OW, C)
         if y is None:
             y = candidate.copy()
             continue
         better = (candidate > y) | (candidate != candidate)
         y = xp.where(better, candidate, y)
-        winner = xp.where(better, winner.dtype.type(i * window.kernel[1] + j), winner)
+        winner = xp.where(better, winner.dtype.type(kh * window.kernel[1] + kw), winner)
     return y, winner
 
 
 def _first_inside(window: Window, OH: int, OW: int, xp: Any) -> Array:
-    """The first position i·KW + j of each window that is not in the margin: (OH, OW, 1)."""
+    """The first position kh·KW + kw of each window that is not in the margin: (OH, OW, 1)."""
     first = []
     for places, K, stride, (before, _), dilation in zip(
         (OH, OW), window.kernel, window.stride, window.padding, window.dilation, strict=True
     ):
         start = xp.arange(places) * stride - before
-        first.append(xp.clip(-(start // dilation), 0, K - 1))  # the smallest i with start + i · dilation ≥ 0
-    return (first[0][:, None] * window.kernel[1] + first[1])[..., None]
+        first.append(xp.clip(-(start // dilation), 0, K - 1))  # the smallest k with start + k · dilation ≥ 0
+    return (first[0][:, None] * window.kernel[1] + first[1])[..., None]  # (OH, OW, 1)
 
 
 def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) -> Array:
@@ -52,8 +52,8 @@ def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) 
     N, OH, OW, C = g.shape
     (top, bottom), (left, right) = window.margins(H, W)
     padded = xp.zeros((N, top + H + bottom, left + W + right, C), dtype=g.dtype)
-    for i, j, rows, cols in window.positions(OH, OW):
-        padded[:, rows, cols] += xp.where(winner == i * window.kernel[1] + j, g, g.dtype.type(0))
+    for kh, kw, rows, cols in window.positions(OH, OW):
+        padded[:, rows, cols] += xp.where(winner == kh * window.kernel[1] + kw, g, g.dtype.type(0))
     return window.crop(padded, H, W)
 
 
@@ -63,8 +63,8 @@ def gather_winners(x: Array, winner: Array, window: Window) -> Array:
     _, OH, OW, _ = winner.shape
     padded = window.pad(x)
     y = xp.zeros(winner.shape, dtype=x.dtype)
-    for i, j, rows, cols in window.positions(OH, OW):
-        y = xp.where(winner == i * window.kernel[1] + j, padded[:, rows, cols], y)
+    for kh, kw, rows, cols in window.positions(OH, OW):
+        y = xp.where(winner == kh * window.kernel[1] + kw, padded[:, rows, cols], y)
     return y
 
 
@@ -72,9 +72,10 @@ def flat_indices(winner: Array, window: Window, W: int) -> Array:
     """Winning positions as indices h·W + w into the image plane, int64 (N, OH, OW, C)."""
     xp = array_module(winner)
     _, OH, OW, _ = winner.shape
-    i, j = winner.astype(xp.int64) // window.kernel[1], winner.astype(xp.int64) % window.kernel[1]
-    h = xp.arange(OH)[:, None, None] * window.stride[0] - window.padding[0][0] + i * window.dilation[0]
-    w = xp.arange(OW)[:, None] * window.stride[1] - window.padding[1][0] + j * window.dilation[1]
+    kh, kw = winner.astype(xp.int64) // window.kernel[1], winner.astype(xp.int64) % window.kernel[1]
+    top = xp.arange(OH)[:, None, None] * window.stride[0] - window.padding[0][0]  # (OH, 1, 1)
+    left = xp.arange(OW)[:, None] * window.stride[1] - window.padding[1][0]  # (OW, 1)
+    h, w = top + kh * window.dilation[0], left + kw * window.dilation[1]  # (N, OH, OW, C) each
     return h * W + w
 
 

@@ -2,7 +2,7 @@
 
 padded input  ▢ ▢ ▢ ▢ ▢ ▢ ▢        kernel 3, stride 2: the window stands at 3 places, OH = 3
               └───┘
-                  └───┘             a window position (i, j) of all windows together is a strided slice of the
+                  └───┘             element (kh, kw) of all windows together is a strided slice of the
                       └───┘         padded image, and so loops run over KH·KW positions, never over OH·OW places
 """
 
@@ -72,13 +72,13 @@ class Window:
         return (OH - 1) * self.stride[0] + self.extent[0], (OW - 1) * self.stride[1] + self.extent[1]
 
     def positions(self, OH: int, OW: int) -> Iterator[tuple[int, int, slice, slice]]:
-        """For each element (i, j) of the window: the rows and columns it meets, in all OH×OW windows at once."""
+        """For each element (kh, kw) of the window: the rows and columns it meets, in all OH×OW windows at once."""
         (KH, KW), (SH, SW), (DH, DW) = self.kernel, self.stride, self.dilation
-        for i in range(KH):
-            for j in range(KW):
-                rows = slice(i * DH, i * DH + (OH - 1) * SH + 1, SH)
-                columns = slice(j * DW, j * DW + (OW - 1) * SW + 1, SW)
-                yield i, j, rows, columns
+        for kh in range(KH):
+            for kw in range(KW):
+                rows = slice(kh * DH, kh * DH + (OH - 1) * SH + 1, SH)
+                cols = slice(kw * DW, kw * DW + (OW - 1) * SW + 1, SW)
+                yield kh, kw, rows, cols
 
     def pad(self, x: Array, value: float = 0.0) -> Array:
         """x (N, H, W, C) with the margin, wide enough for every window: (N, ≥ covered, ≥ covered, C)."""
@@ -98,5 +98,5 @@ class Window:
     def margins(self, H: int, W: int) -> tuple[Pair, Pair]:
         """The padding, plus what a last window of ceil_mode needs beyond it."""
         (top, bottom), (left, right) = self.padding
-        rows, columns = self.covered(*self.output_size(H, W))
-        return (top, max(bottom, rows - top - H)), (left, max(right, columns - left - W))
+        height, width = self.covered(*self.output_size(H, W))
+        return (top, max(bottom, height - top - H)), (left, max(right, width - left - W))

@@ -18,8 +18,7 @@ class ModuleList(Module):
 
     def append(self, module: Module) -> None:
         """Add a module at the end."""
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: expected modules, got {type(module).__name__}")
+        self._require_module(module)
         setattr(self, str(len(self)), module)
 
     def __len__(self) -> int:
@@ -30,6 +29,15 @@ class ModuleList(Module):
 
     def __getitem__(self, index: int) -> Module:
         return list(self.children())[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        """Put another module in the place of one."""
+        self._require_module(module)
+        setattr(self, str(range(len(self))[index]), module)
+
+    def _require_module(self, module: Any) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: expected modules, got {type(module).__name__}")
 
 
 class Sequential(ModuleList):

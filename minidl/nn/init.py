@@ -30,7 +30,11 @@ _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0)}
 
 
 def gain(nonlinearity: str) -> float:
-    """By what a nonlinearity shrinks the root mean square of its input, inverted: √2 for relu, 5/3 for tanh."""
+    """By what weights make up for a nonlinearity.
+
+    √2 for relu, which halves the mean square of a signal symmetric around 0. 5/3 for tanh and 1 for sigmoid are
+    conventions, as PyTorch tabulates them.
+    """
     if nonlinearity not in _GAINS:
         raise ValueError(f"gain: expected one of {', '.join(_GAINS)}, got {nonlinearity!r}")
     return _GAINS[nonlinearity]
@@ -39,7 +43,7 @@ def gain(nonlinearity: str) -> float:
 def kaiming_normal(
     shape: tuple[int, ...], mode: str = "fan_in", nonlinearity: str = "relu", dtype: Any = np.float32
 ) -> np.ndarray:
-    """Normal with standard deviation gain / √fan (He et al., arXiv 1502.01852, eq. 10)."""
+    """Normal with standard deviation gain / √fan (He et al., arXiv 1502.01852: fan_in is eq. 10, fan_out eq. 14)."""
     return normal(shape, gain(nonlinearity) / math.sqrt(_fan(shape, mode)), dtype)
 
 

@@ -1,6 +1,7 @@
 """The layers: each a function of `minidl.functional` together with the parameters and options it needs.
 
-Options, defaults and initial weights are those of `torch.nn`; layouts are ours.
+Options, their order and defaults, and initial weights are those of `torch.nn`, without its deprecated and in-place
+options; layouts are ours.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
         _check_sizes("Linear", in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
         bound = 1 / math.sqrt(in_features)
         self.weight = Parameter(init.uniform((in_features, out_features), bound))
         self.bias = Parameter(init.uniform((out_features,), bound)) if bias else None
@@ -37,7 +39,7 @@ class Linear(Module):
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return "{}, {}".format(*self.weight.shape) + ("" if self.bias is not None else ", bias=False")
+        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
 
 
 class Conv2d(Module):
@@ -68,15 +70,18 @@ class Conv2d(Module):
         bound = 1 / math.sqrt(init.fans(shape)[0])
         self.weight = Parameter(init.uniform(shape, bound))
         self.bias = Parameter(init.uniform((out_channels,), bound)) if bias else None
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     def forward(self, x: Any) -> Any:
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        KH, KW, C, out_channels = self.weight.shape
         options = dict(stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups)
-        parts = [f"{C * self.groups}, {out_channels}, kernel_size=({KH}, {KW})", _listing(F.conv2d, options)]
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
+            _listing(F.conv2d, options),
+        ]
         parts.append("bias=False" if self.bias is None else "")
         return ", ".join(part for part in parts if part)
 

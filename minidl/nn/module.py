@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.backend import Device, active, device_of, is_array, is_floating, to_device, to_host
 from minidl.backend import device as as_device
-from minidl.tensor import Tensor
+from minidl.tensor import Tensor, raw
 
 
 class Parameter(Tensor):
@@ -55,8 +55,13 @@ class Module:
         registries = ("_parameters", Parameter), ("_modules", Module)
         if any(isinstance(value, kind) for _, kind in registries):
             self._require_init(name)
-        for registry in ("_parameters", "_buffers", "_modules"):
-            self.__dict__.get(registry, {}).pop(name, None)  # whatever had this name before
+        if type(value) is Tensor and name in self.__dict__.get("_parameters", {}):
+            raise TypeError(f"{name} is a parameter: assign a Parameter, or change its .data")
+        if type(value) is Tensor and name in self.__dict__.get("_buffers", {}):
+            self._buffers[name] = value  # a buffer stays one
+        else:
+            for registry in ("_parameters", "_buffers", "_modules"):
+                self.__dict__.get(registry, {}).pop(name, None)  # whatever had this name before
         for registry, kind in registries:
             if isinstance(value, kind):
                 self.__dict__[registry][name] = value
@@ -70,6 +75,8 @@ class Module:
     def register_buffer(self, name: str, value: Tensor) -> None:
         """Make `value` part of the state under `name`: saved and moved with the module, not learnt."""
         self._require_init(name)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"register_buffer: {name} must be a Tensor, got {type(value).__name__}")
         setattr(self, name, value)
         self._buffers[name] = value
 
@@ -229,5 +236,5 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _host(value: Any) -> np.ndarray:
-    array = value.data if isinstance(value, Tensor) else value
+    array = raw(value)
     return to_host(array) if is_array(array) else np.asarray(array)

@@ -6,7 +6,7 @@ from typing import Any
 
 from minidl.autograd import Function
 from minidl.backend import array_module
-from minidl.ops.broadcast import floating
+from minidl.ops.broadcast import floating, require_array
 from minidl.ops.elementwise import exp
 from minidl.ops.reduce import normalized_axes
 from minidl.tensor import tensor_method
@@ -76,28 +76,31 @@ class LogSoftmax(Function):
 @tensor_method("relu")
 def relu(x: Any) -> Any:
     """max(x, 0); the derivative at 0 is 0."""
+    require_array("relu", x)
     return Relu()(x)
 
 
 @tensor_method("sigmoid")
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e⁻ˣ)."""
-    return Sigmoid()(floating(x))
+    return Sigmoid()(floating("sigmoid", x))
 
 
 @tensor_method("tanh")
 def tanh(x: Any) -> Any:
     """The hyperbolic tangent of x."""
-    return Tanh()(floating(x))
+    return Tanh()(floating("tanh", x))
 
 
 def softmax(x: Any, dim: int = -1) -> Any:
     """eˣ / Σ eˣ along `dim`, by default the last axis: the channels, in our layout."""
+    x = floating("softmax", x)
     (axis,) = normalized_axes("softmax", dim, x.ndim)
-    return Softmax(axis)(floating(x))
+    return Softmax(axis)(x)
 
 
 def log_softmax(x: Any, dim: int = -1) -> Any:
     """ln softmax(x) along `dim`, computed without ever taking the logarithm of an underflowed 0."""
+    x = floating("log_softmax", x)
     (axis,) = normalized_axes("log_softmax", dim, x.ndim)
-    return LogSoftmax(axis)(floating(x))
+    return LogSoftmax(axis)(x)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function
-from minidl.backend import active, array_module, as_array, device_of, is_array, is_floating, weak_scalar
-from minidl.tensor import Tensor, tensor_method
+from minidl.backend import active, array_module, device_of, is_array, is_floating, plain, weak_scalar
+from minidl.tensor import Tensor, raw, tensor_method
 
 
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
@@ -72,27 +72,34 @@ def expand(x: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
 def operands(op: str, a: Any, b: Any) -> tuple[Any, Any]:
     """Two operands ready to be combined.
 
-    Numbers are weak: they take the dtype of the other operand. Between arrays NumPy's promotion holds, except that an
-    integer or boolean array meeting a floating one takes that one's dtype, so that nothing silently becomes float64.
-    Raises: TypeError for operands that are neither numbers, arrays nor Tensors.
+    A number is weak: it takes the dtype of the array or Tensor beside it. Between arrays NumPy's promotion holds,
+    except that an integer or boolean array meeting a floating one takes that one's dtype, so that nothing silently
+    becomes float64.
+    Raises: TypeError for operands that are neither numbers, arrays nor Tensors, and for two plain numbers.
     """
-    weak = []
-    for operand in (a, b):
-        number = isinstance(operand, numbers.Real | np.bool_)
-        if not number and not isinstance(operand, Tensor) and not is_array(operand):
-            raise TypeError(f"{op}: expected a Tensor, an array or a real number, got {type(operand).__name__}")
-        weak.append(number)
-    if all(weak):  # NumPy's scalars, in which a raw computation without dimensions ends, count as arrays here
-        weak = [not isinstance(operand, np.generic) for operand in (a, b)]
-    if all(weak):
-        a, weak = as_array(a), [False, True]
-    if weak[0]:
-        a = weak_scalar(a, b.data if isinstance(b, Tensor) else b)
-    if weak[1]:
-        b = weak_scalar(b, a.data if isinstance(a, Tensor) else a)
+    a, b = plain(a), plain(b)
+    strength_a, strength_b = _strength(op, a), _strength(op, b)
+    if strength_a == strength_b == 0:
+        raise TypeError(f"{op}: expected a Tensor or an array, got two numbers")
+    if strength_a < strength_b:
+        a = weak_scalar(a, raw(b))
+    elif strength_b < strength_a:
+        b = weak_scalar(b, raw(a))
     if is_floating(a.dtype) != is_floating(b.dtype):
         a, b = without_surprise([a, b])
     return a, b
+
+
+def _strength(op: str, x: Any) -> int:
+    """Whose dtype counts: 2 for a Tensor or an array, 1 for a raw array without dimensions, 0 for a plain number.
+
+    Those without dimensions stand in between: they are numbers to a user, but also what reductions end in.
+    """
+    if isinstance(x, Tensor) or is_array(x):
+        return 2 if isinstance(x, Tensor) or x.ndim > 0 else 1
+    if not isinstance(x, numbers.Real | np.bool_):
+        raise TypeError(f"{op}: expected a Tensor, an array or a real number, got {type(x).__name__}")
+    return 1 if isinstance(x, np.generic) else 0
 
 
 def broadcastable(op: str, a: Any, b: Any) -> tuple[Any, Any]:
@@ -112,15 +119,29 @@ def without_surprise(values: Sequence[Any]) -> list[Any]:
     return [x if is_floating(x.dtype) else _cast(x, dtype) for x in values]
 
 
-def floating(x: Any) -> Any:
+def floating(op: str, x: Any) -> Any:
     """x itself when it is floating, else x as float32: exp, mean or a quotient of integers is not an integer."""
-    if not hasattr(x, "dtype"):
-        raise TypeError(f"expected a Tensor or an array, got {type(x).__name__}")
+    require_array(op, x)
     return x if is_floating(x.dtype) else _cast(x, np.float32)
 
 
+def require_array(op: str, x: Any) -> None:
+    """Raises: TypeError for what is neither a Tensor nor an array."""
+    if not isinstance(x, Tensor | np.generic) and not is_array(x):
+        raise TypeError(f"{op}: expected a Tensor or an array, got {type(x).__name__}")
+
+
+def require_one_dtype(op: str, x: Any, weight: Any) -> None:
+    """Raises: TypeError for images and weights of two floating dtypes, which would make all that follows the larger."""
+    if x.dtype != weight.dtype:
+        raise TypeError(
+            f"{op}: the input is {x.dtype} and the weight {weight.dtype}; convert one, with x.astype(...) or "
+            "model.to(dtype=...)"
+        )
+
+
 def _cast(x: Any, dtype: Any) -> Any:
-    with active(device_of(x.data if isinstance(x, Tensor) else x)):
+    with active(device_of(raw(x))):
         return x.astype(dtype)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function, common_device
-from minidl.backend import active, array_module
+from minidl.backend import active, array_module, is_array
 from minidl.ops.broadcast import broadcastable, common_shape, floating, operands, sum_to
-from minidl.tensor import Tensor, tensor_method
+from minidl.tensor import Tensor, raw, tensor_method
 
 
 class Where(Function):
@@ -104,7 +104,7 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
         if bound is not None and not isinstance(bound, numbers.Real):
             raise TypeError(f"clip: low and high must be numbers, got {type(bound).__name__}; see maximum and minimum")
     if any(bound is not None and not isinstance(bound, numbers.Integral) for bound in (low, high)):
-        x = floating(x)
+        x = floating("clip", x)
     return Clip(low, high)(x)
 
 
@@ -113,14 +113,13 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
 
 def _comparison(name: str) -> Callable[[Any, Any], Any]:
     def compare(a: Any, b: Any) -> Any:
-        try:
-            a, b = operands(name, a, b)
-        except TypeError:
+        if isinstance(b, Tensor) or is_array(b):
+            if a.shape != b.shape:
+                common_shape(name, a.shape, b.shape)
+        elif not isinstance(b, numbers.Real | np.bool_):
             return NotImplemented  # Python then says what cannot be compared; == and != fall back to identity
-        if a.shape != b.shape:
-            common_shape(name, a.shape, b.shape)
         with active(common_device(name, (a, b))):
-            return getattr(a.data if isinstance(a, Tensor) else a, name)(b.data if isinstance(b, Tensor) else b)
+            return getattr(raw(a), name)(raw(b))
 
     return compare
 

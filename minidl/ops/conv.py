@@ -18,7 +18,7 @@ from typing import Any
 from minidl.autograd import Function
 from minidl.kernels.columns import convolve, convolve_input_gradient, convolve_weight_gradient
 from minidl.kernels.window import Pair, Window, pair
-from minidl.ops.broadcast import floating
+from minidl.ops.broadcast import floating, require_one_dtype
 
 
 class Conv2d(Function):
@@ -101,7 +101,8 @@ def conv2d(
     Returns (N, OH, OW, F) with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1, OW alike.
     Raises: ValueError when shapes do not fit, naming both.
     """
-    x, weight = floating(x), floating(weight)
+    x, weight = floating("conv2d", x), floating("conv2d", weight)
+    require_one_dtype("conv2d", x, weight)
     if x.ndim != 4 or weight.ndim != 4 or 0 in weight.shape[:2]:
         raise ValueError(
             f"conv2d: expected images (N, H, W, C) and a weight (KH, KW, C/groups, F), got {x.shape} and {weight.shape}"

@@ -57,7 +57,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
         raise ValueError(f"dropout: expected a probability from 0 to 1, got p={p!r}")
     if not training or p == 0:
         return x
-    x = floating(x)
+    x = floating("dropout", x)
     if p == 1:
         return x * 0.0
     return Dropout(p, int(generator().integers(2**63)))(x)

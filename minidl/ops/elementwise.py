@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.autograd import Function
-from minidl.backend import array_module
+from minidl.backend import array_module, is_floating
 from minidl.ops.broadcast import broadcastable, floating, sum_to
 from minidl.ops.choice import where
 from minidl.tensor import tensor_method
@@ -63,6 +63,19 @@ class Divide(Function):
             sum_to(g / b, a.shape) if self.needs[0] else None,
             sum_to(-g * (a / b) / b, b.shape) if self.needs[1] else None,
         )
+
+
+class PowerOfNumber(Function):
+    """y = xⁿ for a plain number n.  ∂L/∂x = g · n · xⁿ⁻¹; for n = 0 it is 0, even at x = 0."""
+
+    def __init__(self, n: float) -> None:
+        self.n = n
+
+    def forward(self, x):
+        return (x**self.n).astype(x.dtype, copy=False)
+
+    def backward(self, g, x):
+        return g * 0 if self.n == 0 else g * self.n * x ** (self.n - 1)
 
 
 class Power(Function):
@@ -163,13 +176,19 @@ def multiply(a: Any, b: Any) -> Any:
 @tensor_method("__truediv__")
 def divide(a: Any, b: Any) -> Any:
     """a / b, broadcast. The quotient of two integer tensors is float32."""
+    if isinstance(b, int | float):
+        a = floating("divide", a)
+    elif isinstance(a, int | float):
+        b = floating("divide", b)
     a, b = broadcastable("divide", a, b)
-    return Divide()(floating(a), floating(b))
+    return Divide()(floating("divide", a), floating("divide", b))
 
 
 @tensor_method("__pow__")
 def power(a: Any, b: Any) -> Any:
     """a to the power b, broadcast."""
+    if isinstance(b, int | float) and (isinstance(b, float) or is_floating(a.dtype)):
+        return PowerOfNumber(float(b))(floating("power", a))
     return Power()(*broadcastable("power", a, b))
 
 
@@ -203,16 +222,16 @@ def absolute(x: Any) -> Any:
 @tensor_method("exp")
 def exp(x: Any) -> Any:
     """eˣ."""
-    return Exp()(floating(x))
+    return Exp()(floating("exp", x))
 
 
 @tensor_method("log")
 def log(x: Any) -> Any:
     """The natural logarithm of x."""
-    return Log()(floating(x))
+    return Log()(floating("log", x))
 
 
 @tensor_method("sqrt")
 def sqrt(x: Any) -> Any:
     """The square root of x; its derivative at 0 is infinite."""
-    return Sqrt()(floating(x))
+    return Sqrt()(floating("sqrt", x))

@@ -9,8 +9,8 @@ import numpy as np
 from minidl.autograd import Function, common_device
 from minidl.backend import Array, active, array_module, is_floating
 from minidl.ops.activation import log_softmax, softmax
-from minidl.ops.broadcast import floating
-from minidl.tensor import Tensor
+from minidl.ops.broadcast import floating, require_array
+from minidl.tensor import raw
 
 
 class SoftmaxCrossEntropy(Function):
@@ -49,33 +49,21 @@ def cross_entropy(
     Raises: ValueError for shapes that do not match (nothing broadcasts) and for a class that does not exist. On a GPU,
     where looking would mean waiting, such a class gives NaN instead.
     """
-    x = floating(x)
+    x = floating("cross_entropy", x)
     _check_reduction("cross_entropy", reduction)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: expected label_smoothing from 0 to 1, got {label_smoothing!r}")
-    if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"cross_entropy: expected scores (..., K) for at least one class, got shape {x.shape}")
     target = target if hasattr(target, "dtype") else np.asarray(target)
-    by_index = not is_floating(target.dtype)
+    if weight is not None:
+        require_array("cross_entropy", weight)
+    _check_cross_entropy(x, target, weight, label_smoothing)
     K = x.shape[-1]
-    if by_index and target.shape != x.shape[:-1]:
-        raise ValueError(
-            f"cross_entropy: for scores {x.shape} expected class indices of shape {x.shape[:-1]}, "
-            f"got {target.shape}; classes are on the last axis"
-        )
-    if not by_index and target.shape != x.shape:
-        raise ValueError(f"cross_entropy: probabilities must have the shape of x, {x.shape}, got {target.shape}")
-    if weight is not None and weight.shape != (K,):
-        raise ValueError(f"cross_entropy: expected a weight of shape ({K},), one a class, got {weight.shape}")
     with active(common_device("cross_entropy", (x, target, weight))):
-        if weight is not None:
-            weight = _raw(weight).astype(x.dtype)
-        if by_index:
-            q = _one_hot(_raw(target), K, ignore_index, x.dtype)
+        weight = None if weight is None else raw(weight).astype(x.dtype)
+        if is_floating(target.dtype):
+            q, present, counted = target.astype(x.dtype), 1.0, x.size // K
+        else:
+            q = _one_hot(raw(target), K, ignore_index, x.dtype)
             present = q.sum(axis=-1, keepdims=True)  # (..., 1): 1, or 0 where ignored
             counted = (q if weight is None else q * weight).sum()
-        else:
-            q, present, counted = target.astype(x.dtype), 1.0, x.size // K
         if label_smoothing:
             q = q * (1 - label_smoothing) + present * (label_smoothing / K)
         if weight is not None:
@@ -84,6 +72,22 @@ def cross_entropy(
     if reduction == "mean":
         return losses.sum() / counted
     return losses.sum() if reduction == "sum" else losses
+
+
+def _check_cross_entropy(x: Any, target: Any, weight: Any, label_smoothing: float) -> None:
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: expected label_smoothing from 0 to 1, got {label_smoothing!r}")
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"cross_entropy: expected scores (..., K) for at least one class, got shape {x.shape}")
+    if is_floating(target.dtype) and target.shape != x.shape:
+        raise ValueError(f"cross_entropy: probabilities must have the shape of x, {x.shape}, got {target.shape}")
+    if not is_floating(target.dtype) and target.shape != x.shape[:-1]:
+        raise ValueError(
+            f"cross_entropy: for scores {x.shape} expected class indices of shape {x.shape[:-1]}, "
+            f"got {target.shape}; classes are on the last axis"
+        )
+    if weight is not None and weight.shape != x.shape[-1:]:
+        raise ValueError(f"cross_entropy: expected a weight of shape {x.shape[-1:]}, one a class, got {weight.shape}")
 
 
 def _one_hot(indices: Array, K: int, ignore_index: int, dtype: Any) -> Array:
@@ -98,16 +102,13 @@ def _one_hot(indices: Array, K: int, ignore_index: int, dtype: Any) -> Array:
     return xp.where(ignored[..., None], q.dtype.type(0), q)
 
 
-def _raw(value: Any) -> Array:
-    return value.data if isinstance(value, Tensor) else value
-
-
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     """(x − target)², averaged, summed, or ("none") element by element.
 
     Raises: ValueError unless both have one shape: (N, 1) against (N,) would silently broadcast to (N, N).
     """
     _check_reduction("mse_loss", reduction)
+    x, target = floating("mse_loss", x), floating("mse_loss", target)
     if x.shape != target.shape:
         raise ValueError(f"mse_loss: input {x.shape} and target {target.shape} must have one shape; nothing broadcasts")
     difference = x - target

@@ -21,8 +21,8 @@ class MatMul(Function):
 
     def backward(self, g, a, b):
         return (
-            sum_to(g @ b.swapaxes(-1, -2), a.shape) if self.needs[0] else None,
-            sum_to(a.swapaxes(-1, -2) @ g, b.shape) if self.needs[1] else None,
+            sum_to(g @ b.swapaxes(-1, -2), a.shape) if self.needs[0] else None,  # g Bᵀ
+            sum_to(a.swapaxes(-1, -2) @ g, b.shape) if self.needs[1] else None,  # Aᵀ g
         )
 
 
@@ -39,11 +39,11 @@ def matmul(a: Any, b: Any) -> Any:
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
         raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit: the inner sizes differ")
     if b.ndim == 1:
-        y = matmul(a, b.reshape(-1, 1))
-        return y.reshape(y.shape[:-1])
+        y = matmul(a, b.reshape(-1, 1))  # (..., M, K) @ (K, 1)
+        return y.reshape(y.shape[:-1])  # (..., M)
     if a.ndim == 1:
-        y = matmul(a.reshape(1, -1), b)
-        return y.reshape(y.shape[:-2] + y.shape[-1:])
+        y = matmul(a.reshape(1, -1), b)  # (1, K) @ (..., K, N)
+        return y.reshape(y.shape[:-2] + y.shape[-1:])  # (..., N)
     if a.ndim > 2 and b.ndim == 2:
         # One large product instead of a batch of small ones, and no batch of gradients to B to add up.
         rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # (batch · M, K)

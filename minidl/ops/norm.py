@@ -11,7 +11,7 @@ from minidl.kernels import channels
 from minidl.ops.broadcast import floating
 from minidl.ops.elementwise import sqrt
 from minidl.ops.reduce import mean
-from minidl.tensor import Tensor
+from minidl.tensor import Tensor, raw
 
 
 class BatchNorm(Function):
@@ -31,16 +31,15 @@ class BatchNorm(Function):
         rows = x.reshape(-1, C)  # (M, C)
         self.mean, self.variance = channels.moments(rows)
         self.inv_std = 1 / array_module(x).sqrt(self.variance + self.eps)
-        return channels.normalize(rows, self.mean, self.inv_std, weight, bias).reshape(x.shape)
+        return channels.normalize(rows, self.mean, self.inv_std, weight, bias).reshape(x.shape)  # (..., C)
 
     def backward(self, g, x, weight):
         if isinstance(g, Tensor):
             return _differentiable_gradients(g, x, weight, self.eps)
         C = x.shape[-1]
-        to_x, to_weight, to_bias = channels.normalize_gradients(
-            g.reshape(-1, C), x.reshape(-1, C), self.mean, self.inv_std, weight
-        )
-        return to_x.reshape(x.shape), to_weight, to_bias
+        g, rows = g.reshape(-1, C), x.reshape(-1, C)  # (M, C) each
+        to_x, to_weight, to_bias = channels.normalize_gradients(g, rows, self.mean, self.inv_std, weight)
+        return to_x.reshape(x.shape), to_weight, to_bias  # (..., C), (C,), (C,)
 
 
 def _differentiable_gradients(g: Tensor, x: Any, weight: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +80,7 @@ def batch_norm(
     Raises: ValueError for a shape that is not (C,); in training, for a batch with one value a channel, whose variance
     says nothing.
     """
-    x = floating(x)
+    x = floating("batch_norm", x)
     C = x.shape[-1] if x.ndim else 0
     for name, given in dict(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias).items():
         if given is not None and given.shape != (C,):
@@ -90,16 +89,17 @@ def batch_norm(
         if not isinstance(given, Tensor | None):
             raise TypeError(f"batch_norm: {name} must be a Tensor, for it is updated; got {type(given).__name__}")
     place = common_device("batch_norm", (x, running_mean, running_var, weight, bias))
-    xp = array_module(x.data if isinstance(x, Tensor) else x)
+    xp = array_module(raw(x))
     with active(place):
         weight = xp.ones(C, dtype=x.dtype) if weight is None else weight
         bias = xp.zeros(C, dtype=x.dtype) if bias is None else bias
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-        centre, variance = (statistic.detach().astype(x.dtype) for statistic in (running_mean, running_var))
-        scale = weight / sqrt(variance + eps)
-        return x * scale + (bias - centre * scale)
+        with active(place):
+            centre, variance = (raw(statistic).astype(x.dtype) for statistic in (running_mean, running_var))
+            scale = weight / sqrt(variance + eps)
+            return x * scale + (bias - centre * scale)
 
     M = math.prod(x.shape[:-1])
     if M < 2:

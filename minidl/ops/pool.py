@@ -16,7 +16,7 @@ from minidl.kernels import pooling
 from minidl.kernels.window import Pair, Window, pair
 from minidl.ops.broadcast import floating
 from minidl.ops.matmul import matmul
-from minidl.tensor import Tensor
+from minidl.tensor import Tensor, raw
 
 
 class MaxPool2d(Function):
@@ -112,7 +112,8 @@ def max_pool2d(
     if not return_indices:
         return y
     with active(device_of(pool.winner)):
-        return y, Tensor._wrap(pooling.flat_indices(pool.winner, window, x.shape[2]))
+        indices = pooling.flat_indices(pool.winner, window, x.shape[2])
+    return y, Tensor._wrap(indices) if isinstance(y, Tensor) else indices
 
 
 def avg_pool2d(
@@ -141,11 +142,11 @@ def avg_pool2d(
 def adaptive_avg_pool2d(x: Any, output_size: int | tuple[int | None, int | None]) -> Any:
     """The means over an even division of images x (N, H, W, C) into output_size places: (N, OH, OW, C).
 
-    Place i of OH covers rows ⌊i·H/OH⌋ up to ⌈(i+1)·H/OH⌉ (exclusive), columns alike; places may overlap by a row where
+    Place oh covers rows ⌊oh·H/OH⌋ up to ⌈(oh+1)·H/OH⌉ (exclusive), columns alike; places may overlap by a row where
     OH does not divide H. None keeps a size. A mean over a rectangle is a mean over rows of means over columns, so this
     is two products with small averaging matrices. (And so, since 0 · ∞ is NaN, an infinity in x makes its plane NaN.)
     """
-    x = floating(x)
+    x = floating("adaptive_avg_pool2d", x)
     if x.ndim != 4:
         raise ValueError(f"adaptive_avg_pool2d: expected images (N, H, W, C), got shape {x.shape}")
     N, H, W, C = x.shape
@@ -173,15 +174,13 @@ def _pooling_window(
     op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> tuple[Any, Window]:
     """x, checked, and the window of the options."""
-    x = floating(x)
+    x = floating(op, x)
     if x.ndim != 4:
         raise ValueError(f"{op}: expected images (N, H, W, C), got shape {x.shape}")
     kernel = pair(op, "kernel_size", kernel_size, 1)
     vertical, horizontal = pair(op, "padding", padding, 0)
     if 2 * vertical > kernel[0] or 2 * horizontal > kernel[1]:
-        raise ValueError(
-            f"{op}: padding {padding!r} is more than half the kernel {kernel_size!r}: some windows are empty"
-        )
+        raise ValueError(f"{op}: padding may be at most half the kernel {kernel_size!r}, got {padding!r}")
     window = Window(
         kernel=kernel,
         stride=kernel if stride is None else pair(op, "stride", stride, 1),
@@ -211,4 +210,4 @@ def _window_sizes(window: Window, x: Any, include_padding: bool) -> Any:
 
 def _beside(x: Any, constants: np.ndarray) -> Array:
     """Constants in the dtype and on the device of x."""
-    return to_device(constants.astype(x.dtype), device_of(x.data if isinstance(x, Tensor) else x))
+    return to_device(constants.astype(x.dtype), device_of(raw(x)))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import builtins
 import math
-import numbers
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from minidl.autograd import Function
 from minidl.backend import array_module, is_floating
 from minidl.ops.broadcast import broadcast_to, floating
-from minidl.ops.shape import concatenate
+from minidl.ops.shape import concatenate, normalized_axis
 from minidl.tensor import Tensor, tensor_method
 
 Axis = int | tuple[int, ...] | None
@@ -24,10 +23,7 @@ Axis = int | tuple[int, ...] | None
 def normalized_axes(op: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """`axis` as a sorted tuple of distinct axes from 0 to ndim−1."""
     given = tuple(range(ndim)) if axis is None else tuple(axis) if isinstance(axis, tuple | list) else (axis,)
-    for one in given:
-        if not isinstance(one, numbers.Integral) or not -ndim <= one < ndim:
-            raise ValueError(f"{op}: axis {one!r} does not exist in a tensor of {ndim} dimension(s)")
-    axes = tuple(sorted(int(one) % ndim for one in given))
+    axes = tuple(sorted(normalized_axis(op, one, ndim) for one in given))
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis!r} names one dimension twice")
     return axes
@@ -54,7 +50,8 @@ class Sum(Function):
         return x.sum(axis=self.axes, keepdims=self.keepdims)
 
     def backward(self, g):
-        return broadcast_to(g.reshape(_kept_shape(self.shape, self.axes)), self.shape)
+        g = g.reshape(_kept_shape(self.shape, self.axes))  # with the summed axes, of size 1
+        return broadcast_to(g, self.shape)
 
 
 class Max(Function):
@@ -97,7 +94,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean of the elements of x over `axis`; that of integers is float32."""
     axes = normalized_axes("mean", axis, x.ndim)
-    return sum(floating(x), axes, keepdims) / math.prod(x.shape[i] for i in axes)
+    return sum(floating("mean", x), axes, keepdims) / math.prod(x.shape[i] for i in axes)
 
 
 @tensor_method("var")
@@ -149,8 +146,9 @@ def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     if not is_floating(x.dtype):
         x = x.astype(np.int64)  # as in sum: a product of small integers is not a small integer
     others = tuple(i for i in range(x.ndim) if i not in axes)
-    y = x.transpose(others + axes).reshape(*(x.shape[i] for i in others), math.prod(x.shape[i] for i in axes))
-    while (K := y.shape[-1]) != 1:  # y is (..., K)
+    kept = tuple(x.shape[i] for i in others)
+    y = x.transpose(others + axes).reshape(*kept, math.prod(x.shape[i] for i in axes))  # (..., K)
+    while (K := y.shape[-1]) != 1:
         if K == 0:
             y = y.sum(axis=-1, keepdims=True) + 1  # the empty product
         else:

@@ -6,7 +6,6 @@ adding up where a place was read more than once.
 
 from __future__ import annotations
 
-import builtins
 import math
 import numbers
 import operator
@@ -18,7 +17,7 @@ import numpy as np
 from minidl.autograd import Function, common_device
 from minidl.backend import CPU, array_module, as_array, device_of, is_array
 from minidl.ops.broadcast import without_surprise
-from minidl.tensor import Tensor, tensor_method
+from minidl.tensor import Tensor, raw, tensor_method
 
 
 class Reshape(Function):
@@ -105,11 +104,11 @@ class Split(Function):
 
     def forward(self, x):
         ends = np.cumsum(self.sizes).tolist()
-        before = (builtins.slice(None),) * self.axis
+        before = (slice(None),) * self.axis
         return tuple(x[(*before, slice(end - n, end))] for n, end in zip(self.sizes, ends, strict=True))
 
     def backward(self, gs):
-        return Concatenate(self.axis)(*(gs if isinstance(gs, tuple) else (gs,)))
+        return Concatenate(self.axis)(*gs)
 
 
 class Pad(Function):
@@ -142,7 +141,7 @@ def reshape(x: Any, *shape: int | tuple[int, ...]) -> Any:
         raise TypeError(f"reshape: expected whole numbers, got {sizes}")
     known = math.prod(n for n in sizes if n != -1)
     fits = known == x.size if -1 not in sizes else sizes.count(-1) == 1 and known != 0 and x.size % known == 0
-    if not fits or builtins.min(sizes, default=0) < -1:
+    if not fits or min(sizes, default=0) < -1:
         raise ValueError(f"reshape: {x.size} elements of shape {x.shape} do not fill shape {sizes}")
     return Reshape(sizes)(x)
 
@@ -152,7 +151,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """x with the axes from start_dim to end_dim (inclusive) made one."""
     if x.ndim == 0:
         return reshape(x, 1)
-    start, end = (_axis("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
+    start, end = (normalized_axis("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
@@ -162,7 +161,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 def transpose(x: Any, *axes: int | tuple[int, ...]) -> Any:
     """x with its axes in the given order, all of them; without an order, reversed. (swapaxes exchanges two.)"""
     order = _sizes(axes) if axes else tuple(reversed(range(x.ndim)))
-    positive = tuple(_axis("transpose", axis, x.ndim) for axis in order)
+    positive = tuple(normalized_axis("transpose", axis, x.ndim) for axis in order)
     if sorted(positive) != list(range(x.ndim)):
         raise ValueError(
             f"transpose: expected each of the {x.ndim} axes once, got {order}; to exchange two axes use swapaxes"
@@ -177,7 +176,7 @@ Tensor.T = property(transpose, doc="x with its axes reversed")
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """x with two axes exchanged."""
     order = list(range(x.ndim))
-    first, second = _axis("swapaxes", axis1, x.ndim), _axis("swapaxes", axis2, x.ndim)
+    first, second = normalized_axis("swapaxes", axis1, x.ndim), normalized_axis("swapaxes", axis2, x.ndim)
     order[first], order[second] = second, first
     return Transpose(tuple(order))(x)
 
@@ -187,7 +186,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     """x without the given axes, which must have size 1; without all axes of size 1 when none is given."""
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
-    axes = [_axis("squeeze", one, x.ndim) for one in (axis if isinstance(axis, tuple | list) else (axis,))]
+    axes = [normalized_axis("squeeze", one, x.ndim) for one in (axis if isinstance(axis, tuple | list) else (axis,))]
     if any(x.shape[one] != 1 for one in axes):
         raise ValueError(f"squeeze: axis {axis} of shape {x.shape} does not have size 1")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
@@ -196,7 +195,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 @tensor_method("unsqueeze")
 def unsqueeze(x: Any, axis: int) -> Any:
     """x with a new axis of size 1 at position `axis` of the result."""
-    at = _axis("unsqueeze", axis, x.ndim + 1)
+    at = normalized_axis("unsqueeze", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
@@ -204,7 +203,7 @@ def unsqueeze(x: Any, axis: int) -> Any:
 def getitem(x: Any, index: Any) -> Any:
     """x[index], with slices, integers, None, `...`, integer arrays and boolean masks, as in NumPy."""
     parts = index if isinstance(index, tuple) else (index,)
-    place = device_of(x.data if isinstance(x, Tensor) else x)
+    place = device_of(raw(x))
     plain = tuple(_index_part(part, place) for part in parts)
     common_device("indexing", (x, *plain))
     return GetItem(plain if isinstance(index, tuple) else plain[0])(x)
@@ -212,8 +211,8 @@ def getitem(x: Any, index: Any) -> Any:
 
 def _index_part(part: Any, place: Any) -> Any:
     """One entry of an index, with Tensors and sequences made arrays."""
-    if isinstance(part, Tensor):
-        return part.data
+    if isinstance(part, Tensor) or is_array(part):
+        return raw(part).copy()  # the caller may write into the original before backward needs it
     if isinstance(part, list | tuple | range):
         return as_array(part, np.int64 if not part else None, None if place == CPU else place)
     return part
@@ -234,7 +233,7 @@ def concatenate(tensors: Iterable[Any], axis: int = 0) -> Any:
     """Tensors joined along `axis`; their other sizes must agree."""
     tensors = _several("concatenate", tensors)
     shapes = [x.shape for x in tensors]
-    at = _axis("concatenate", axis, len(shapes[0]))
+    at = normalized_axis("concatenate", axis, len(shapes[0]))
     if len({shape[:at] + shape[at + 1 :] for shape in shapes}) != 1 or len({len(shape) for shape in shapes}) != 1:
         raise ValueError(f"concatenate: shapes must agree except on axis {axis}, got {', '.join(map(str, shapes))}")
     return Concatenate(at)(*without_surprise(tensors))
@@ -251,16 +250,16 @@ def stack(tensors: Iterable[Any], axis: int = 0) -> Any:
 @tensor_method("split")
 def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """x cut along `axis`: into pieces of one size (the last may be smaller), or of the given sizes."""
-    at = _axis("split", axis, x.ndim)
+    at = normalized_axis("split", axis, x.ndim)
     total = x.shape[at]
     if isinstance(sizes, int | np.integer):
         size = int(sizes)
         if size < 1:
             raise ValueError(f"split: expected a size of at least 1, got {size}")
-        pieces = [builtins.min(size, total - start) for start in range(0, total, size)] or [0]
+        pieces = [min(size, total - start) for start in range(0, total, size)] or [0]
     else:
         pieces = [operator.index(size) for size in sizes]
-    if builtins.sum(pieces) != total or builtins.min(pieces, default=0) < 0:
+    if sum(pieces) != total or min(pieces, default=0) < 0:
         raise ValueError(f"split: sizes {pieces} do not add up to the {total} of axis {axis}")
     return Split(pieces, at)(x)
 
@@ -277,7 +276,7 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Any:
     return Pad(pairs, value)(x) if any(n for pair in pairs for n in pair) else x
 
 
-def _axis(op: str, axis: int, ndim: int) -> int:
+def normalized_axis(op: str, axis: int, ndim: int) -> int:
     """`axis` as a number from 0 to ndim−1."""
     if not isinstance(axis, numbers.Integral) or not -ndim <= axis < ndim:
         raise ValueError(f"{op}: axis {axis!r} does not exist in a tensor of {ndim} dimension(s)")

@@ -115,7 +115,9 @@ class Optimizer:
             for p in group["params"]:
                 if p.grad is not None:
                     with active(p.device):
-                        self._update(p.data, p.grad.data, self.state.setdefault(p, {}), group)
+                        array = p.data
+                        self._update(array, p.grad.data, self.state.setdefault(p, {}), group)
+                        p.data = array  # assigned, so that a graph that still needs the old values notices
 
     def _update(self, p: Array, g: Array, state: dict[str, Any], options: Options) -> None:
         """The rule: write to `p` and to the arrays in `state` (empty at first), and to neither `g` nor `options`."""
