@@ -11,8 +11,11 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import models
 from minidl import checks
@@ -29,6 +32,16 @@ from models.repvgg import RepVGG
 FAMILIES = {"VGG": "vgg_small", "Inception": "inception_small", "RepVGG": "repvgg_small", "ResNet": "resnet_small"}
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one family: its entry in summary.json, and what the pictures show."""
+
+    summary: dict[str, Any]
+    history: dict[str, list[float]]
+    confusion: np.ndarray
+    gradient_norms: dict[str, dict[str, float]]
+
+
 def run(families: Sequence[str], recipe: Recipe, directory: Path, resume: bool) -> dict[str, Any]:
     """Run the demo and write its files. Returns what `summary.json` holds.
 
@@ -41,46 +54,51 @@ def run(families: Sequence[str], recipe: Recipe, directory: Path, resume: bool) 
     if not resume:  # an earlier demo's checkpoints must not be taken for this one's, if this one is interrupted
         for family in families:
             (directory / FAMILIES[family] / "last.npz").unlink(missing_ok=True)
-    summary: dict[str, Any] = {"recipe": dataclasses.asdict(recipe), "families": {}}
-    curves, confusions, norms = {}, {}, {}
-    for family in families:
-        name = FAMILIES[family]
-        print(f"\n{family}")
-        worst = check_blocks(family)
-        manual_seed(recipe.seed)
-        data = load_data("digits")
-        model = models.create(name)
-        trainer = make_trainer(model, data, recipe, directory / name)
-        first_batch = data[0].images[:256], data[0].labels[:256]
-        before = gradient_norms(model, *first_batch)
-        if resume and (directory / name / "last.npz").exists():
-            print(f"  resumed after epoch {trainer.resume()}")
-        trainer.fit(recipe.epochs)
-        result = evaluate(model, DataLoader(data[1], 256), recipe.device)
-        wrong = round((1 - result.accuracy) * len(data[1]))
-        print(f"  test accuracy {result.accuracy:.2%} ({wrong} of {len(data[1])} wrong)")
-        summary["families"][family] = {
-            "model": name,
-            "parameters": sum(p.size for p in model.parameters()),
-            "gradcheck_worst_relative_error": worst,
-            "test_accuracy": result.accuracy,
-        }
-        if isinstance(model, RepVGG):
-            summary["families"][family] |= compare_fused(model, data[1])
-        curves[family] = trainer.history.state_dict()
-        confusions[family] = result.confusion
-        norms[family] = {"before training": before, "after": gradient_norms(model, *first_batch)}
+    outcomes = {family: run_family(family, recipe, directory / FAMILIES[family], resume) for family in families}
 
     objective = (
         f"cross-entropy with label smoothing {recipe.label_smoothing}; "
         "in the training curve, auxiliary heads (Inception) add to it"
     )
-    plots.learning_curves(curves, directory / "learning_curves.png", objective)
+    histories = {family: outcome.history for family, outcome in outcomes.items()}
+    plots.learning_curves(histories, directory / "learning_curves.png", objective)
+    confusions = {family: outcome.confusion for family, outcome in outcomes.items()}
     plots.confusion_matrices(confusions, directory / "confusion.png")
+    norms = {family: outcome.gradient_norms for family, outcome in outcomes.items()}
     plots.gradient_norms(norms, directory / "gradient_norms.png")
+    results = {family: outcome.summary for family, outcome in outcomes.items()}
+    summary = {"recipe": dataclasses.asdict(recipe), "families": results}
     (directory / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(f"\n{table(summary)}\n\nPictures, checkpoints and summary.json are in {directory}/")
+    print(f"\n{table(results)}\n\nPictures, checkpoints and summary.json are in {directory}/")
     return summary
+
+
+def run_family(family: str, recipe: Recipe, directory: Path, resume: bool) -> Outcome:
+    """Prove the family's blocks, train its network and test it, with checkpoints in `directory`."""
+    print(f"\n{family}")
+    worst = check_blocks(family)
+    manual_seed(recipe.seed)
+    train_set, test_set = load_data("digits")
+    model = models.create(FAMILIES[family])
+    trainer = make_trainer(model, (train_set, test_set), recipe, directory)
+    first_images = train_set.images[:256], train_set.labels[:256]
+    norms = {"before training": gradient_norms(model, *first_images)}
+    if resume and (directory / "last.npz").exists():
+        print(f"  resumed after epoch {trainer.resume()}")
+    trainer.fit(recipe.epochs)
+    norms["after"] = gradient_norms(model, *first_images)
+    result = evaluate(model, DataLoader(test_set, 256), recipe.device)
+    wrong = round((1 - result.accuracy) * len(test_set))
+    print(f"  test accuracy {result.accuracy:.2%} ({wrong} of {len(test_set)} wrong)")
+    summary = {
+        "model": FAMILIES[family],
+        "parameters": sum(p.size for p in model.parameters()),
+        "gradcheck_worst_relative_error": worst,
+        "test_accuracy": result.accuracy,
+    }
+    if isinstance(model, RepVGG):
+        summary |= compare_fused(model, test_set)
+    return Outcome(summary, trainer.history.state_dict(), result.confusion, norms)
 
 
 def check_blocks(family: str) -> float:
@@ -114,10 +132,10 @@ def compare_fused(model: RepVGG, test: ArrayDataset, rounds: int = 30) -> dict[s
     return {"fused_largest_difference": difference, "fused_speed_up": speed_up}
 
 
-def table(summary: dict[str, Any]) -> str:
+def table(results: dict[str, dict[str, Any]]) -> str:
     """The families side by side."""
     lines = [f"{'':10}{'parameters':>12}{'gradients off by':>18}{'test accuracy':>15}"]
-    for family, result in summary["families"].items():
+    for family, result in results.items():
         lines.append(
             f"{family:10}{result['parameters']:>12,}{result['gradcheck_worst_relative_error']:>18.0e}"
             f"{result['test_accuracy']:>15.2%}"
