@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from minidl.backend import CPU, Device, DeviceError, active, device_of, is_array, is_floating
+from minidl.backend import CPU, Device, DeviceError, active, device_of, is_array, is_floating, plain
 from minidl.tensor import Leaf, Tensor, raw
 
 # ------------------------------------------------------------------------------------------------ recording, or not
@@ -121,6 +121,7 @@ class Function:
 
     def __call__(self, *inputs: Any) -> Any:
         """Apply the operation: to raw arrays, only computing; to Tensors (and constants), recording as well."""
+        inputs = tuple(plain(x) for x in inputs)
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         if self.edges:  # its notes for backward belong to that call
             raise RuntimeError(f"{_name(self)}: one instance records one call; make a new instance for another")

@@ -201,21 +201,33 @@ def plain(array: Array) -> Array:
 
 
 def weak_scalar(number: Any, like: Array) -> Array:
-    """A plain number as a 0-d array that leaves the dtype of `like` alone, as far as the number can be held in it.
+    """A number as a 0-d array that leaves the dtype of `like` alone, as far as the number can be held in it.
 
     float32 · 0.5 stays float32; int64 · 2 stays int64; int64 · 0.5 has to become floating and is float32.
     """
     xp = array_module(like)
-    dtype = like.dtype
-    if not is_floating(dtype) and not isinstance(number, bool | np.bool_):
-        if not isinstance(number, numbers.Integral):
+    dtype, kind = like.dtype, _kind(number)
+    if not is_floating(dtype) and kind != "b":
+        if kind == "f":
             dtype = np.dtype(np.float32)
         elif dtype == np.bool_:
             dtype = np.dtype(np.int64)
         elif not np.iinfo(dtype).min <= int(number) <= np.iinfo(dtype).max:
             raise OverflowError(f"{number} does not fit into {dtype}; convert the tensor first, with .astype")
+    if device_of(number) != CPU:  # it stays where it is: should `like` be elsewhere, the op will say so
+        with active(device_of(number)):
+            return number.astype(dtype, copy=False)
     with active(device_of(like)):
         return xp.asarray(number, dtype=dtype)
+
+
+def _kind(number: Any) -> str:
+    """What kind of number it is, in NumPy's letters: "b" for a boolean, "i" for a whole number, "f" for another."""
+    if is_array(number):
+        return number.dtype.kind.replace("u", "i")
+    if isinstance(number, bool | np.bool_):
+        return "b"
+    return "i" if isinstance(number, numbers.Integral) else "f"
 
 
 # --------------------------------------------------------------------------------------------------- random numbers

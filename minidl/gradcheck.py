@@ -85,7 +85,7 @@ def gradcheck(
             "itself, with manual_seed"
         )
     targets = [inputs[i] for i in checked]
-    gradients = grad(outputs, targets, upstream, allow_unused=True)
+    gradients = _gradients(outputs, targets, upstream)
     if all(g is None for g in gradients):
         raise GradcheckError("gradcheck: the outputs do not depend on any of the inputs; nothing would be compared")
     analytic = [np.zeros(x.shape) if g is None else g.numpy() for x, g in zip(targets, gradients, strict=True)]
@@ -111,16 +111,19 @@ def gradgradcheck(
 
     def gradients(*arguments: Tensor) -> tuple[Tensor, ...]:
         originals, directions = arguments[: len(inputs)], arguments[len(inputs) :]
-        results = grad(
-            _as_tuple(function(*originals)),
-            [originals[i] for i in checked],
-            directions,
-            create_graph=True,
-            allow_unused=True,
-        )
+        outputs = _as_tuple(function(*originals))
+        results = _gradients(outputs, [originals[i] for i in checked], directions, create_graph=True)
         return tuple(g for g in results if g is not None)
 
     return gradcheck(gradients, [*inputs, *upstream], eps, atol, rtol, fast, seed)
+
+
+def _gradients(
+    outputs: Sequence[Tensor], targets: Sequence[Tensor], upstream: Sequence[Any], create_graph: bool = False
+) -> tuple[Tensor | None, ...]:
+    """`grad` of those outputs that require gradients: None for a target that none of them depends on."""
+    pairs = [(y, v) for y, v in zip(outputs, upstream, strict=True) if y.requires_grad]
+    return grad([y for y, _ in pairs], targets, [v for _, v in pairs], create_graph, allow_unused=True)
 
 
 def _inputs_to_check(inputs: Sequence[Any]) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minidl.backend import CPU, Array, Device, as_array, device_of, is_array, is_floating, to_host
+from minidl.backend import CPU, Array, Device, as_array, device_of, is_array, is_floating, plain, to_host
 from minidl.backend import device as as_device
 
 
@@ -51,8 +51,6 @@ class Tensor:
     ) -> None:
         if isinstance(data, Tensor):
             data = data.data
-        if not isinstance(requires_grad, bool):
-            raise TypeError(f"Tensor: requires_grad must be True or False, got {requires_grad!r}")
         self._data: Array = as_array(data, dtype, None if device is None else as_device(device))
         self._version = 0  # how often `data` has been assigned to
         self._source: Any = None
@@ -80,7 +78,7 @@ class Tensor:
     def data(self, value: Array) -> None:
         if not is_array(value) and not isinstance(value, np.generic):
             raise TypeError(f"data: expected an array, got {type(value).__name__}; the array of a Tensor is its .data")
-        self._data = np.asarray(value) if isinstance(value, np.generic) else value
+        self._data = np.asarray(value) if isinstance(value, np.generic) else plain(value)
         self._version += 1
 
     @property
@@ -120,6 +118,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        if not isinstance(wanted, bool):
+            raise TypeError(f"requires_grad must be True or False, got {wanted!r}")
         if not self.is_leaf:
             raise RuntimeError(
                 "requires_grad can be set on leaves only, and this tensor was computed by "

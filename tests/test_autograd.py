@@ -107,6 +107,67 @@ def test_what_backward_asks_for_is_checked_when_the_class_is_written():
                 return g
 
 
+def test_no_input_is_called_y():
+    with pytest.raises(TypeError, match=r"Wrong\.forward: no input can be called y, which is the output in backward"):
+
+        class Wrong(Function):
+            def forward(self, x, y):
+                return x + y
+
+            def backward(self, g, y):
+                return g, g
+
+
+@pytest.mark.parametrize(
+    ("result", "kind"),
+    [
+        (lambda x: [x], "list"),
+        (lambda x: 1.0, "float"),
+        (lambda x: None, "NoneType"),
+        (lambda x: Tensor(x), "Tensor"),
+        (lambda x: (x, [x]), "list"),
+    ],
+)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_what_forward_returns_is_checked(result, kind, requires_grad, device):
+    class Wrong(Function):
+        def forward(self, x):
+            return result(x)
+
+    message = rf"Wrong\.forward must return an array or a tuple of arrays, got {kind}"
+    with pytest.raises(TypeError, match=message):
+        Wrong()(tensor([1.0], device, requires_grad))
+
+
+def test_a_tuple_of_one_output_has_a_tuple_of_one_gradient(device):
+    class One(Function):
+        def forward(self, x):
+            return (x * 3,)
+
+        def backward(self, g):
+            (only,) = g
+            return only * 3
+
+    x = tensor([1.0, 2.0], device)
+    outputs = One()(x)
+    assert isinstance(outputs, tuple)
+    outputs[0].sum().backward()
+    assert x.grad.numpy().tolist() == [3, 3]
+    minidl.gradgradcheck(lambda x: One()(x)[0] * x, [x])
+
+
+def test_subclasses_of_arrays_are_plain_arrays_to_a_function():
+    class Square(Function):
+        def forward(self, x):
+            return x * x  # of an np.matrix, the matrix product
+
+    square = np.array([[1.0, 2.0], [3.0, 4.0]]).view(np.matrix)
+    assert type(Square()(square)) is np.ndarray
+    assert Square()(square).tolist() == [[1, 4], [9, 16]]
+    with pytest.raises(TypeError, match=r"masked array .* \.filled\(value\)"):
+        Square()(np.ma.masked_array([1.0, 2.0], mask=[False, True]))
+
+
 def test_only_what_backward_asks_for_is_kept(device):
     x, y = tensor([1.0, 2.0], device), tensor([1.0, 2.0], device)
     kept = {
@@ -326,6 +387,15 @@ def test_two_gpus_are_different_devices(fake):
         Tensor([1.0], device="gpu:0") + Tensor([1.0], device="gpu:1")
 
 
+def test_a_number_that_lives_on_a_gpu_is_not_moved(fake):
+    half = Tensor(0.5, device="gpu:1").data
+    for place in ("cpu", "gpu:0"):
+        with pytest.raises(DeviceError, match=r"Multiply: operands on different devices.* of shape \(\) is on gpu:1"):
+            Tensor([1.0, 2.0], device=place) * half
+    assert (Tensor([1.0, 2.0], device="gpu:1") * half).numpy().tolist() == [0.5, 1]
+    assert (Tensor([1.0, 2.0], device="gpu:1") * np.array(0.5)).numpy().tolist() == [0.5, 1]
+
+
 # ---- memory
 
 
@@ -399,6 +469,37 @@ def test_ten_steps_leave_nothing_behind(walk, device, no_collector):
             leaf.zero_grad()
         counts.append((alive(Tensor), alive(Function)))
     assert counts[0] == counts[10]
+
+
+def test_create_graph_makes_a_cycle_that_zero_grad_breaks(device, no_collector):
+    """.grad leads back, through its graph, to the leaf that holds it."""
+    x = tensor([1.0, 2.0], device)
+    data = weakref.ref(x.data)
+    (x**3).sum().backward(create_graph=True)
+    x.zero_grad()
+    del x
+    assert data() is None
+
+
+def test_create_graph_without_zero_grad_leaves_the_cycle(device, no_collector):
+    """If this ever fails, the warning in the docstring of backward can go."""
+    x = tensor([1.0, 2.0], device)
+    data = weakref.ref(x.data)
+    (x**3).sum().backward(create_graph=True)
+    del x
+    assert data() is not None
+    gc.collect()
+    assert data() is None
+
+
+def test_grad_with_create_graph_makes_no_cycle(device, no_collector):
+    x = tensor([1.0, 2.0], device)
+    data = weakref.ref(x.data)
+    gradients = minidl.grad((x**3).sum(), x, create_graph=True)
+    del x
+    assert data() is not None, "the gradient's graph needs it"
+    del gradients
+    assert data() is None
 
 
 def test_a_failed_backward_leaves_nothing_behind(device, no_collector):

@@ -50,6 +50,14 @@ def test_what_is_no_name_of_a_device(name, fake):
         minidl.device(name)
 
 
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_name_from_pytorch_is_translated(name):
+    with pytest.raises(ValueError, match=f"""got '{name}'; write "gpu"$"""):
+        minidl.device(name)
+    with pytest.raises(ValueError, match="got 'cpu:0'$"):
+        minidl.device("cpu:0")
+
+
 def test_a_device_is_a_cpu_or_a_gpu():
     with pytest.raises(
         ValueError, match=r"""Device: expected kind "cpu" or "gpu", got 'gpu:1'; device\("gpu:1"\) reads"""
@@ -124,6 +132,14 @@ def test_array_module_and_device_of(fake):
     assert [backend.is_array(x) for x in (host, device, np.float32(1), 1, [1], Tensor([1]))] == [True, True] + [
         False
     ] * 4
+
+
+@pytest.mark.parametrize("wrong", [[1.0], None, "1", Tensor([1.0])])
+def test_what_belongs_to_no_array_library(wrong, monkeypatch, import_again):
+    """Nothing is said of CuPy, which a list has nothing to do with."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(TypeError, match=f"^expected an array or a number, got {type(wrong).__name__}$"):
+        backend.array_module(wrong)
 
 
 def test_moving_arrays(fake):
@@ -233,6 +249,44 @@ def test_python_numbers_become_float64_without_a_detour():
 def test_what_is_no_tensor(data, error, message):
     with pytest.raises(error, match=message):
         Tensor(data)
+
+
+def test_subclasses_of_arrays_are_arrays_like_any_other(tmp_path):
+    numbers = np.array([[1.0, 2.0], [3.0, 4.0]])
+    np.save(tmp_path / "numbers.npy", numbers)
+    for data in (numbers.view(np.matrix), np.load(tmp_path / "numbers.npy", mmap_mode="r")):
+        x = Tensor(data)
+        assert type(x.data) is np.ndarray
+        assert not np.shares_memory(x.data, data)
+        for y in (x * x, Tensor(numbers) * data, data * Tensor(numbers)):
+            assert type(y.data) is np.ndarray
+            assert y.numpy().tolist() == [[1, 4], [9, 16]], "element by element"
+        assert (x @ data).numpy().tolist() == [[7, 10], [15, 22]]
+        assert type(x == data) is type(x <= data) is np.ndarray
+        assert type(minidl.concatenate([x, data]).data) is np.ndarray
+
+
+def test_a_masked_array_is_refused_wherever_it_is_given():
+    masked = np.ma.masked_array([1.0, 2.0], mask=[False, True])
+    x = Tensor([1.0, 2.0])
+    for call in (
+        lambda: Tensor(masked),
+        lambda: x * masked,
+        lambda: masked - x,
+        lambda: x @ masked,
+        lambda: x * np.ma.masked,
+        lambda: x == masked,
+        lambda: x < masked,
+        lambda: minidl.maximum(x, masked),
+        lambda: minidl.where(masked > 1, x, x),
+        lambda: minidl.concatenate([x, masked]),
+        lambda: minidl.functional.relu(masked),
+        lambda: minidl.functional.mse_loss(x, masked),
+        lambda: minidl.functional.cross_entropy(Tensor(np.ones((2, 3))), masked.astype(int)),
+    ):
+        with pytest.raises(TypeError, match=r"a masked array is not .*; fill it first, with \.filled\(value\)"):
+            call()
+    assert Tensor(masked.filled(0)).numpy().tolist() == [1, 0]
 
 
 def test_what_is_no_dtype():

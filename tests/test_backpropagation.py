@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import Function, Tensor, backend, is_grad_enabled, no_grad
+from minidl import Function, Tensor, backend, is_grad_enabled, nn, no_grad
+from minidl.optim import SGD
 
 
 def tensor(values, device="cpu", requires_grad=True):
@@ -319,6 +320,115 @@ def test_create_graph_retains_unless_told_otherwise(device):
     minidl.grad(y, x, create_graph=True, retain_graph=False)
     with pytest.raises(RuntimeError, match="retain_graph"):
         y.backward()
+
+
+# ---- values that changed between forward and backward
+
+
+def by_a_step(module):
+    for p in module.parameters():
+        p.grad = Tensor(np.ones(p.shape, p.dtype), device=p.device)
+    SGD(module.parameters(), lr=0.1).step()
+    module.zero_grad()
+
+
+def by_loading_a_state(module):
+    module.load_state_dict(module.state_dict())
+
+
+def by_assigning(module):
+    module.weight.data -= 0.1 * module.weight.data
+
+
+def by_conversion(module):
+    module.to(dtype=np.float64)
+
+
+CHANGES = [by_a_step, by_loading_a_state, by_assigning, by_conversion]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_backward_needs_the_values_that_forward_saw(change, create_graph, device):
+    module = nn.Linear(2, 3, bias=False).to(device)
+    x = Tensor([[1.0, 2.0]], requires_grad=True, device=device)
+    y = module(x).sum()
+    change(module)
+    message = r"MatMul\.backward needs its input b, of shape \(2, 3\), which has been changed since, by an optimizer"
+    with pytest.raises(RuntimeError, match=message):
+        y.backward(create_graph=create_graph)
+    assert x.grad is None
+    assert module.weight.grad is None
+
+
+@pytest.mark.parametrize("change", CHANGES[:3])
+def test_what_backward_does_not_need_may_change(change, device):
+    """The gradient of a sum is the same whatever the summands."""
+    module = nn.Linear(2, 3).to(device)
+    x = Tensor([[1.0, 2.0]], requires_grad=True, device=device)
+    y = (x + module.weight.sum()).sum()
+    change(module)
+    y.backward()
+    assert values(x.grad) == [[1, 1]]
+    assert values(module.weight.grad) == [[2] * 3] * 2
+
+
+def test_a_discriminators_step_between_the_generators_forward_and_backward(device):
+    generator, discriminator = (nn.Linear(2, 2, bias=False).to(device) for _ in range(2))
+    optimizer, z = SGD(discriminator.parameters(), lr=0.1), Tensor([[1.0, -2.0]], device=device)
+    fake = generator(z)
+    verdict = discriminator(fake)
+    discriminator(fake.detach()).sum().backward()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match=r"MatMul\.backward needs its input b, .* run backward before that"):
+        verdict.sum().backward()
+    assert generator.weight.grad is None
+    discriminator(fake).sum().backward()  # the right way: judged by the discriminator as it now is
+    np.testing.assert_allclose(
+        generator.weight.grad.numpy(), np.outer([1, -2], discriminator.weight.numpy().sum(axis=1)), rtol=1e-6
+    )
+
+
+def test_steps_in_their_place_disturb_nothing(device):
+    """w ← w − 0.1 · ∂(w²)/∂w = 0.8 w; two gradients add up; a graph may be walked twice before the step."""
+    w = tensor([1.0], device)
+    optimizer = SGD([w], lr=0.1)
+    for expected in (0.8, 0.64):
+        optimizer.zero_grad()
+        (w * w).sum().backward()
+        optimizer.step()
+        assert w.item() == pytest.approx(expected, rel=1e-12)
+    optimizer.zero_grad()
+    for _ in range(2):
+        (w * w).sum().backward()
+    optimizer.step()
+    assert w.item() == pytest.approx(0.64 * 0.6, rel=1e-12)
+    optimizer.zero_grad()
+    y = (w * w).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    optimizer.step()
+    assert w.item() == pytest.approx(0.64 * 0.36, rel=1e-12)
+
+
+def test_a_retained_graph_is_of_no_use_after_a_step(device):
+    w = tensor([1.0], device)
+    y = (w * w).sum()
+    y.backward(retain_graph=True)
+    SGD([w], lr=0.1).step()
+    with pytest.raises(RuntimeError, match=r"Multiply\.backward needs its input a"):
+        y.backward()
+
+
+def test_raw_arrays_are_copied_when_backward_needs_them(device):
+    """A buffer that is filled again for the next batch."""
+    w, buffer = tensor([1.0, 2.0], device), tensor([3.0, 4.0], device).data
+    mask = buffer > 3
+    y = (w * buffer).sum() + minidl.where(mask, w, 0.0).sum()
+    buffer[:] = 100
+    mask[:] = True
+    y.backward()
+    assert values(w.grad) == [3, 5]
 
 
 # ---- create_graph

@@ -161,6 +161,22 @@ def test_a_wrong_network_is_found(monkeypatch):
         checks.check_module(lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh()), (2, 3), fast=True)
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_wrong_gradient_of_a_module_is_named(fast, monkeypatch):
+    right = BatchNorm.backward
+
+    def twice_the_bias(self, g, x, weight):
+        to_x, to_weight, to_bias = right(self, g, x, weight)
+        return to_x, to_weight, to_bias * 2
+
+    monkeypatch.setattr(BatchNorm, "backward", twice_the_bias)
+    with pytest.raises(GradcheckError, match=r": 1\.bias$"):
+        checks.check_module(lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm2d(4)), (5, 3), fast)
+    monkeypatch.setattr(Tanh, "backward", lambda self, g, y: g * (1 - y))
+    with pytest.raises(GradcheckError, match=r": the images$"):
+        checks.check_module(nn.Tanh, (2, 3), fast)
+
+
 def test_a_wrong_second_derivative_is_found(monkeypatch):
     """Right the first time, and cut off from the graph when it is differentiated again."""
     right = Tanh.backward

@@ -110,6 +110,14 @@ def test_linear_wrong_calls(x, weight, bias, message, device):
         F.linear(x, weight, None if bias is None else Tensor(np.ones(bias), device=device))
 
 
+def test_linear_of_two_precisions(device):
+    x, weight = Tensor(np.ones((2, 3), np.float32), device=device), Tensor(np.ones((3, 4)), device=device)
+    with pytest.raises(TypeError, match=r"^linear: the input is float32 and the weight float64; convert one"):
+        F.linear(x, weight)
+    assert F.linear(x.astype("float64"), weight).dtype == np.float64
+    assert F.linear(x, weight.astype("float32")).dtype == np.float32
+
+
 # ---- devices
 
 

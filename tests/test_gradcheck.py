@@ -283,6 +283,29 @@ def test_the_error_names_input_index_and_both_values():
         gradcheck(lambda c, b: kind()(c, b), [constant, leaf(3)])
 
 
+def test_along_a_direction_the_wrong_inputs_are_named_too():
+    def twisted(*wrong):
+        factors = [2.0 if i in wrong else 1.0 for i in range(3)]
+        return function(lambda self, a, b, c: a + b * c, lambda self, g, b, c: multiplied(factors, [g, g * c, g * b]))
+
+    constant = Tensor(np.ones(2))
+    for wrong, named in [((0,), [1]), ((2,), [3]), ((1, 2), [2, 3])]:
+        kind = twisted(*wrong)
+        inputs = [constant, leaf(2), leaf(2, seed=2), leaf(2, seed=3)]
+        with pytest.raises(
+            GradcheckError, match=rf"the gradient is wrong to input\(s\) \[{str(named)[1:-1]}\]"
+        ) as caught:
+            gradcheck(lambda _, a, b, c, kind=kind: kind()(a, b, c), inputs, fast=True)
+        assert caught.value.inputs == tuple(named)
+        with pytest.raises(GradcheckError) as caught:
+            gradcheck(lambda _, a, b, c, kind=kind: kind()(a, b, c), inputs)
+        assert caught.value.inputs == (named[0],), "element by element it stops at the first"
+
+
+def multiplied(factors, gradients):
+    return tuple(g * factor for factor, g in zip(factors, gradients, strict=True))
+
+
 def test_only_inputs_that_require_gradients_are_checked():
     calls = gradcheck(lambda a, b, n: a * b * n, [leaf(2), Tensor(np.ones(2)), 3])
     assert calls.compared == 2
@@ -300,6 +323,32 @@ def test_several_outputs_are_all_checked():
         with pytest.raises(GradcheckError):
             gradcheck(lambda x: Two()(x), [leaf(2)], fast=fast)
         gradcheck(lambda x: Two()(x)[0], [leaf(2)], fast=fast)
+
+
+def test_several_outputs_may_come_in_a_list_and_some_be_constants():
+    for fast in (False, True):
+        gradcheck(lambda x: [x * 2, x * x], [leaf(2)], fast=fast)
+        gradgradcheck(lambda x: [x * 2, x * x], [leaf(2)], fast=fast)
+        gradcheck(lambda x: (x * x, Tensor(np.ones(3))), [leaf(2)], fast=fast)
+        gradgradcheck(lambda x: (x * x, Tensor(np.ones(3))), [leaf(2)], fast=fast)
+
+
+@pytest.mark.parametrize("kind", ["raw array", "number", "one of several"])
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_what_is_not_a_tensor_is_not_checked(check, kind):
+    f = {"raw array": lambda x: x.data, "number": lambda x: 1.0, "one of several": lambda x: (x, x.data)}[kind]
+    found = "float" if kind == "number" else "ndarray"
+    with pytest.raises(TypeError, match=f"gradcheck: the function must return a Tensor or a tuple .*, got {found}"):
+        check(f, [leaf(2)])
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_a_function_that_does_not_depend_on_its_inputs_is_not_checked(check, fast):
+    other = leaf(2, seed=2)
+    for f in (lambda x: other * 2, lambda x: Tensor(np.ones(2)), lambda x: x.detach() * 2):
+        with pytest.raises(GradcheckError, match="do not depend on any of the inputs; nothing would be compared"):
+            check(f, [leaf(2)], fast=fast)
 
 
 def test_an_input_that_is_not_used_has_derivative_zero():
@@ -383,6 +432,12 @@ def test_a_gradient_that_is_not_a_number_is_seen():
 def test_there_must_be_something_to_check(check, inputs):
     with pytest.raises(ValueError, match="gradcheck: no input requires gradients"):
         check(lambda *x: Tensor(np.ones(2)), inputs)
+
+
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_one_input_is_given_in_a_list(check):
+    with pytest.raises(TypeError, match=r"gradcheck: inputs must be a list of Tensors, .*: \[x\]"):
+        check(lambda x: x * x, leaf(2))
 
 
 @pytest.mark.parametrize("fast", [False, True])

@@ -31,6 +31,13 @@ def test_conv2d(device):
     assert nn.Conv2d(4, 2, 3, bias=False).bias is None
 
 
+def test_layers_know_their_sizes():
+    linear, conv = nn.Linear(4, 3), nn.Conv2d(4, 6, 3, groups=2)
+    assert (linear.in_features, linear.out_features) == (4, 3)
+    assert (conv.in_channels, conv.out_channels, conv.kernel_size) == (4, 6, (3, 3))
+    assert nn.Conv2d(4, 6, (3, 2)).kernel_size == (3, 2)
+
+
 def test_pooling_layers(device):
     x = images(device)
     pairs = [

@@ -84,6 +84,16 @@ def test_parameters_and_modules_are_attributes_as_well():
     assert dict(net.named_buffers())["body.1.running_var"] is net.body[1].running_var
 
 
+def test_what_is_replaced_keeps_its_place():
+    """The order of parts is the order of a Sequential's computation, and of the optimizer's state."""
+    net = Net()
+    net.body = nn.Sequential(*net.body)
+    net.blocks[0].scale = Parameter(np.zeros(4, np.float32))
+    net.blocks[0] = Affine(4)
+    assert [name for name, _ in net.named_parameters()] == NET_PARAMETERS
+    assert [name for name, _ in net.named_children()] == ["body", "blocks", "head"]
+
+
 def test_what_is_shared_is_listed_once():
     net = Net()
     count = len(list(net.parameters()))
@@ -124,12 +134,43 @@ def test_a_plain_tensor_is_neither_parameter_nor_buffer():
     assert sorted(net.state_dict()) == ["calls", "scale", "shift"]
 
 
-def test_a_buffer_stays_one_when_it_is_moved_and_goes_when_it_is_replaced():
+def test_a_buffer_stays_one_when_it_is_moved_and_goes_when_it_is_replaced(device):
     net = Affine(2)
     net.calls.data = net.calls.data + 1
     assert net.state_dict()["calls"] == 1
+    net.calls = net.calls + 1
+    assert net.state_dict()["calls"] == 2
+    net.to(device)
+    assert str(net.calls.device).startswith(device)
+    net.load_state_dict(net.state_dict() | {"calls": 5})
+    assert net.calls.item() == 5
+    assert [name for name, _ in net.named_buffers()] == ["calls"]
     net.calls = 3
     assert "calls" not in net.state_dict()
+
+
+def test_a_plain_tensor_does_not_take_the_place_of_a_parameter():
+    net = Affine(2)
+    scale = net.scale
+    for value in (Tensor([3.0, 3.0]), scale * 2, Tensor([3.0, 3.0], requires_grad=True)):
+        with pytest.raises(TypeError, match=r"scale is a parameter: assign a Parameter, or change its \.data"):
+            net.scale = value
+    with pytest.raises(TypeError, match="scale is a parameter"):
+        net.register_buffer("scale", Tensor([3.0, 3.0]))
+    assert net.scale is scale
+    assert dict(net.named_parameters())["scale"] is scale
+    assert [name for name, _ in net.named_buffers()] == ["calls"]
+
+
+@pytest.mark.parametrize("value", [np.ones(2), 1.0, None, [1.0]])
+def test_a_buffer_is_a_tensor(value):
+    net = Affine(2)
+    with pytest.raises(
+        TypeError, match=f"register_buffer: mean must be a Tensor that is not learnt, got {type(value).__name__}"
+    ):
+        net.register_buffer("mean", value)
+    assert not hasattr(net, "mean")
+    assert [name for name, _ in net.named_buffers()] == ["calls"]
 
 
 @pytest.mark.parametrize("value", [lambda: Parameter(np.ones(2)), lambda: nn.ReLU()])
@@ -367,6 +408,24 @@ def test_containers_are_lists(container):
     with pytest.raises(TypeError, match=r"expected modules, got function"):
         held.append(F.relu)
     assert len(held) == 4
+
+
+@pytest.mark.parametrize("container", [lambda *m: nn.Sequential(*m), lambda *m: nn.ModuleList(m)])
+def test_one_of_several_modules_is_replaced(container):
+    modules = [nn.ReLU(), nn.Linear(2, 3), nn.Tanh()]
+    held, new, last = container(*modules), nn.Linear(4, 2), nn.Sigmoid()
+    held[0], held[-1] = new, last
+    assert list(held) == [new, modules[1], last]
+    assert [name for name, _ in held.named_parameters()] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            held[index] = nn.ReLU()
+    for index in ("0", slice(0, 1), 0.0):
+        with pytest.raises(TypeError):
+            held[index] = nn.ReLU()
+    with pytest.raises(TypeError, match=f"{type(held).__name__}: expected modules, got function"):
+        held[0] = F.relu
+    assert list(held) == [new, modules[1], last]
 
 
 def test_a_seed_fixes_the_weights_whatever_the_device(device):

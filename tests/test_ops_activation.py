@@ -106,6 +106,13 @@ def test_raw_arrays_give_raw_arrays(device, rng):
         assert_close(raw, host(getattr(F, name)(x)), 0)
 
 
+@pytest.mark.parametrize("name", [*ELEMENTWISE, *ALONG_AN_AXIS])
+def test_a_list_is_no_tensor(name):
+    for wrong in ([1.0, 2.0], 1.0, None):
+        with pytest.raises(TypeError, match=f"^{name}: expected a Tensor or an array, got {type(wrong).__name__}$"):
+            getattr(F, name)(wrong)
+
+
 @pytest.mark.parametrize("name", ALONG_AN_AXIS)
 def test_wrong_axis(name, device):
     with pytest.raises(ValueError, match=f"{name}: axis 2 does not exist in a tensor of 2 dimension"):

@@ -86,6 +86,12 @@ def test_wrong_expansions(sizes):
         (np.ones(2, np.float16), np.ones(2, np.int64), ("float16", "float16")),
         (np.ones(2, np.int64), np.ones(2, np.float32), ("float32", "float32")),
         (np.ones(2, np.float32), np.ones(2, np.float64), ("float32", "float64")),
+        (np.ones(2, np.float32), np.array(0.5), ("float32", "float32")),
+        (np.ones(2, np.int64), np.array(2), ("int64", "int64")),
+        (np.ones(2, np.int32), np.array(0.5), ("int32", "float32")),
+        (np.ones(2, np.uint8), np.array(True), ("uint8", "uint8")),
+        (np.ones(2, bool), np.array(2), ("bool", "int64")),
+        (np.ones((), np.float32), np.array(0.5), ("float32", "float64")),
     ],
 )
 def test_operands_in_their_dtypes(a, b, dtypes, device):
@@ -98,9 +104,20 @@ def test_operands_in_their_dtypes(a, b, dtypes, device):
         assert [x.dtype.name for x in found] == promoted
 
 
-def test_two_numbers_and_two_numpy_scalars_as_operands():
-    a, b = operands("op", 2, 0.5)
-    assert (a.dtype, b.dtype) == (np.float32, np.float32)
+def test_a_tensor_without_dimensions_counts_as_one_with(device):
+    """Where it came from decides, not its shape: a raw 0-d array is a number, a Tensor is not."""
+    x, half = Tensor(np.ones(2, np.float32), device=device), Tensor(np.array(0.5), device=device)
+    assert [value.dtype.name for value in operands("op", x, half)] == ["float32", "float64"]
+    assert [value.dtype.name for value in operands("op", x, half.data)] == ["float32", "float32"]
+
+
+def test_two_numbers_are_no_operands():
+    for a, b in [(2, 0.5), (True, 1), (0.5, 0.5)]:
+        with pytest.raises(TypeError, match="op: expected a Tensor or an array, got two numbers"):
+            operands("op", a, b)
+
+
+def test_numpy_scalars_as_operands():
     a, b = operands("op", 0, np.float64(1 / 3))
     assert (a.dtype, b.dtype) == (np.float64, np.float64)
     assert b == 1 / 3
@@ -124,10 +141,13 @@ def test_integers_among_floats(device):
 
 def test_floating(device):
     x = Tensor([1, 2], device=device)
-    assert floating(x).dtype == np.float32
-    assert floating(floating(x)).dtype == np.float32
+    assert floating("op", x).dtype == np.float32
+    assert floating("op", floating("op", x)).dtype == np.float32
     half = Tensor([1.0], dtype="float16", device=device)
-    assert floating(half) is half
+    assert floating("op", half) is half
+    for wrong in ([1.0], 1.0, None):
+        with pytest.raises(TypeError, match=f"^op: expected a Tensor or an array, got {type(wrong).__name__}$"):
+            floating("op", wrong)
 
 
 def test_common_shape():

@@ -207,6 +207,16 @@ def test_wrong_calls(x, weight, bias, options, message, device):
         F.conv2d(x, weight, bias, **options)
 
 
+def test_images_and_weights_of_two_precisions(device):
+    """float32 · float64 would make everything that follows float64, at half the speed."""
+    x, weight = Tensor(np.ones(X, np.float32), device=device), Tensor(np.ones(WEIGHT), device=device)
+    with pytest.raises(TypeError, match=r"^conv2d: the input is float32 and the weight float64; convert one"):
+        F.conv2d(x, weight)
+    with pytest.raises(TypeError, match="^conv2d: the input is float64 and the weight float16;"):
+        F.conv2d(x.astype("float64"), weight.astype("float16"))
+    assert F.conv2d(x.astype("float64"), weight).dtype == np.float64
+
+
 def test_numpy_integers_are_integers(device, rng):
     arrays, _ = arrays_of("grouped", rng)
     options = {"stride": np.int64(2), "padding": (np.int32(1), 0), "groups": np.int64(2)}

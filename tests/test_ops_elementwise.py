@@ -185,6 +185,66 @@ def test_second_derivatives_of_the_power_where_base_or_exponent_is_an_integer(de
     minidl.gradgradcheck(lambda a, b: a**b, inputs)
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 3, -1, 0.5, 0.0, 2.0, True, np.float64(2)])
+def test_a_plain_exponent_equals_an_exponent_that_is_a_tensor(n, device):
+    """Value, first and second derivative of xⁿ: n · xⁿ⁻¹ and n · (n − 1) · xⁿ⁻²."""
+    start, e = np.array([0.5, 1.0, 3.0]), float(n)
+    x = Tensor(start, requires_grad=True, device=device)
+    y = x**n
+    (first,) = minidl.grad(y.sum(), x, create_graph=True)
+    (second,) = minidl.grad(first.sum() + (x * 0).sum(), x)
+    assert_close(y, start**e, 1e-15)
+    assert_close(y, x ** Tensor(np.full(3, e), device=device), 1e-15)
+    assert_close(first, e * start ** (e - 1), 1e-14)
+    assert_close(second, e * (e - 1) * start ** (e - 2), 1e-14)
+
+
+@pytest.mark.parametrize(("n", "value", "slope", "curvature"), [(0, 1, 0, 0), (1, 0, 1, 0), (2, 0, 0, 2), (3, 0, 0, 0)])
+def test_a_plain_exponent_at_zero(n, value, slope, curvature, device):
+    """No warning, no NaN: 0 · 0⁻¹ never comes up."""
+    for exponent in (n, float(n)):
+        x = Tensor(np.array([0.0, -0.0]), requires_grad=True, device=device)
+        y = x**exponent
+        (first,) = minidl.grad(y.sum(), x, create_graph=True)
+        (second,) = minidl.grad(first.sum() + (x * 0).sum(), x)
+        found = [host(values).tolist() for values in (y, first, second)]
+        assert found == [[value] * 2, [slope] * 2, [curvature] * 2]
+        assert gradient(lambda x, exponent=exponent: x**exponent, [0.0, -0.0], device=device) == [[slope] * 2]
+
+
+def test_the_square_root_as_a_power_at_zero(device):
+    with np.errstate(divide="ignore"):
+        assert gradient(lambda x: x**0.5, [0.0, 4.0], device=device) == [[np.inf, 0.25]]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("n", [0, 2, 0.5, -1, True])
+def test_a_plain_exponent_keeps_the_dtype(n, dtype, device):
+    for shape in ((), (2,)):
+        x = Tensor(np.full(shape, 4.0), dtype=dtype, requires_grad=True, device=device)
+        y = x**n
+        assert (y.dtype, y.shape) == (dtype, shape)
+        (first,) = minidl.grad(y.sum(), x, create_graph=True)
+        assert first.dtype == dtype
+        y.sum().backward()
+        assert (x.grad.dtype, x.grad.shape) == (dtype, shape)
+
+
+def test_the_power_of_integers(device):
+    n = Tensor([2, 3], device=device)
+    for exponent, expected, dtype in [
+        (2, [4, 9], "int64"),
+        (0, [1, 1], "int64"),
+        (True, [2, 3], "int64"),
+        (2.0, [4, 9], "float32"),
+        (-1.0, [1 / 2, 1 / 3], "float32"),
+    ]:
+        assert (n**exponent).dtype == dtype
+        np.testing.assert_allclose(host(n**exponent), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="negative integer powers"):
+        n**-1
+
+
 def test_second_derivatives_of_a_square_at_zero(device):
     x = Tensor(np.array([0.0, 1.0, -2.0]), requires_grad=True, device=device)
     for n, second in [(1, [0, 0, 0]), (2, [2, 2, 2]), (3, [0, 6, -12])]:
@@ -297,6 +357,42 @@ def test_integers_among_themselves(device):
         np.testing.assert_allclose(host(y), expected, rtol=1e-6, err_msg=name)
 
 
+def test_bytes_become_float32_where_the_result_is_no_byte(device):
+    u = Tensor([0, 128, 255], dtype="uint8", device=device)
+    for y, expected in [
+        (u / 256, [0, 0.5, 255 / 256]),
+        (u / 1000, [0, 0.128, 0.255]),
+        (256 / u[1:], [2, 256 / 255]),
+        (u / -1.0, [0, -128, -255]),
+        (u * 0.5, [0, 64, 127.5]),
+    ]:
+        assert y.dtype == np.float32
+        np.testing.assert_allclose(host(y), expected, rtol=1e-6)
+
+
+def test_a_number_that_does_not_fit_into_the_integers_beside_it(device):
+    u = Tensor([0, 128, 255], dtype="uint8", device=device)
+    for number in (300, -1, np.int64(300), np.array(300), 10**30):
+        for call in (lambda n: u * n, lambda n: n - u, lambda n: minidl.maximum(u, n)):
+            with pytest.raises(OverflowError, match=rf"{number} does not fit into uint8; .* with \.astype"):
+                call(number)
+    assert (u.astype("int64") * 300).numpy().tolist() == [0, 38400, 76500]
+
+
+def test_a_raw_number_does_not_widen_a_tensor(device):
+    """np.mean gives an np.float64, indexing an array one without dimensions; both are numbers to their user."""
+    x = Tensor([1.0, 2.0], requires_grad=True, device=device)
+    whole = Tensor([1, 2], device=device)
+    for half in (np.array(0.5), np.float64(0.5), Tensor(np.array(0.5), device=device).data):
+        for y in (x * half, half * x):
+            assert (y.dtype, y.device) == ("float32", x.device)
+            assert y.numpy().tolist() == [0.5, 1]
+        assert (whole * half).dtype == np.float32
+    for two in (np.array(2), np.int32(2), Tensor(2, device=device).data):
+        assert (whole * two).dtype == np.int64
+        assert (two * whole).numpy().tolist() == [2, 4]
+
+
 def test_the_minimum_of_numbers_without_sign(device):
     a, b = (Tensor(values, dtype="uint8", device=device) for values in ([0, 3, 200], [1, 2, 255]))
     assert minidl.minimum(a, b).numpy().tolist() == [0, 2, 200]
@@ -358,6 +454,26 @@ def test_comparisons_are_plain_boolean_arrays(device):
         assert host(result).tolist() == expected
 
 
+def test_comparisons_of_integers_with_any_number(device):
+    """Comparing asks a question, and has an answer where the number is no value of the dtype."""
+    u = Tensor([0, 128, 255], dtype="uint8", device=device)
+    for number in (-1, 300, -0.5, 255.5):
+        assert host(u == number).tolist() == [False] * 3
+        assert host(u != number).tolist() == [True] * 3
+        assert host(u < number).tolist() == host(number > u).tolist() == [number > 255] * 3
+        assert host(u >= number).tolist() == host(number <= u).tolist() == [number < 0] * 3
+    assert host(u == 128.0).tolist() == [False, True, False]
+    assert host(u > 127.5).tolist() == [False, True, True]
+
+
+def test_large_integers_are_not_rounded_to_be_compared(device):
+    """2²⁴ + 1 is not a float32."""
+    for n in (Tensor(16777217, device=device), Tensor([16777217], device=device)):
+        assert not host(n == 16777216.0).any()
+        assert host(n == 16777217.0).all()
+        assert host(n > 16777216.0).all()
+
+
 def test_comparing_with_what_is_not_a_number():
     x = Tensor([1.0])
     assert (x == None) is False  # noqa: E711
@@ -368,8 +484,9 @@ def test_comparing_with_what_is_not_a_number():
 
 def test_float32_compares_with_a_number_in_float32(device):
     """0.1 in float32 is not 0.1 in float64, but a tensor of 0.1 equals 0.1."""
-    assert host(Tensor([0.1], device=device) == 0.1).all()
-    assert host(Tensor(0.1, device=device) <= 0.1)
+    for number in (0.1, np.float64(0.1)):
+        assert host(Tensor([0.1], device=device) == number).all()
+        assert host(Tensor(0.1, device=device) <= number)
 
 
 # ---- copies and moves

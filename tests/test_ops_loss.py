@@ -215,6 +215,17 @@ def test_cross_entropy_wrong_calls(x, target, options, message, device):
         F.cross_entropy(Tensor(np.ones(x), device=device), Tensor(target, device=device), **options)
 
 
+def test_scores_and_weights_are_no_lists(device):
+    x = Tensor([[1.0, 2.0]], device=device)
+    for call in (
+        lambda: F.cross_entropy([[1.0, 2.0]], [0]),
+        lambda: F.cross_entropy(x, Tensor([0], device=device), weight=[1.0, 2.0]),
+        lambda: F.cross_entropy(x, Tensor([0], device=device), weight=(1.0, 2.0)),
+    ):
+        with pytest.raises(TypeError, match=r"^cross_entropy: expected a Tensor or an array, got (list|tuple)$"):
+            call()
+
+
 # ---- mean squared error
 
 
@@ -247,6 +258,22 @@ def test_mse_loss_against_torch(reduction, device, rng):
 def test_mse_loss_does_not_broadcast(x, target, device):
     with pytest.raises(ValueError, match=r"mse_loss: input .* and target .* must have one shape; nothing broadcasts"):
         F.mse_loss(Tensor(np.ones(x), device=device), Tensor(np.ones(target), device=device))
+
+
+def test_mse_loss_of_integers(device):
+    """Between bytes 1 − 255 would be 2, and 200² = 64."""
+    x, target = (Tensor(values, dtype="uint8", device=device) for values in ([1, 200, 7], [255, 0, 7]))
+    for reduction, expected in [("none", [254**2, 200**2, 0]), ("sum", 254**2 + 200**2)]:
+        loss = F.mse_loss(x, target, reduction)
+        assert loss.dtype == np.float32
+        assert host(loss).tolist() == expected
+
+
+def test_mse_loss_of_lists(device):
+    x = Tensor([1.0], device=device)
+    for a, b in [(x, [1.0]), ([1.0], x), ([1.0], [1.0])]:
+        with pytest.raises(TypeError, match="^mse_loss: expected a Tensor or an array, got list$"):
+            F.mse_loss(a, b)
 
 
 def test_mse_loss_wrong_reduction(device):

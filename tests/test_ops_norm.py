@@ -1,5 +1,6 @@
 """batch_norm, in training and in inference."""
 
+import fakecupy
 import numpy as np
 import oracle
 import pytest
@@ -15,7 +16,7 @@ from judge import (
 )
 
 import minidl
-from minidl import Tensor
+from minidl import Tensor, backend
 from minidl import functional as F
 from minidl.ops.norm import batch_norm_textbook
 
@@ -27,6 +28,13 @@ def case(shape, rng):
     C = shape[-1]
     x = 3 * rng.standard_normal(shape) + rng.standard_normal(C)
     return [x, rng.standard_normal(C), rng.standard_normal(C)], [rng.standard_normal(C), rng.uniform(0.5, 2, C)]
+
+
+@pytest.fixture
+def fake_gpu():
+    backend.set_gpu_module(fakecupy)
+    yield
+    backend.set_gpu_module(None)
 
 
 def training(x, weight=None, bias=None, eps=1e-5):
@@ -169,6 +177,18 @@ def test_integers_and_raw_arrays(device):
     raw = training(x.data)
     assert not isinstance(raw, Tensor)
     assert_close(raw, training(x), 0)
+
+
+@pytest.mark.parametrize("place", ["cpu", "gpu:1"])
+@pytest.mark.parametrize("mode", [True, False])
+def test_raw_arrays_give_a_raw_array_where_they_are(mode, place, fake_gpu, rng):
+    with backend.active(minidl.device(place)):
+        x = Tensor(rng.standard_normal((4, 3)), device=place)
+        y = F.batch_norm(x.data, *(Tensor(np.ones(3), device=place) for _ in range(2)), training=mode)
+        expected = F.batch_norm(x, *(Tensor(np.ones(3), device=place) for _ in range(2)), training=mode)
+        assert backend.is_array(y)
+        assert str(backend.device_of(y)).startswith(place)
+        assert_close(y, expected, 0)
 
 
 @pytest.mark.parametrize(

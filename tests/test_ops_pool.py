@@ -1,5 +1,6 @@
 """max_pool2d, avg_pool2d, adaptive_avg_pool2d."""
 
+import fakecupy
 import hard_shapes
 import numpy as np
 import oracle
@@ -18,7 +19,7 @@ from judge import (
 )
 
 import minidl
-from minidl import Tensor, naive
+from minidl import Tensor, backend, naive
 from minidl import functional as F
 
 AVERAGES = [
@@ -30,6 +31,13 @@ AVERAGES = [
 ]
 DILATED = {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "dilation": (2, 3)}
 OUTPUT_SIZES = [1, 3, (1, 4), (2, 5), (5, 7), (4, 3), (7, 2), (None, 3), (2, None), None]
+
+
+@pytest.fixture
+def fake_gpu():
+    backend.set_gpu_module(fakecupy)
+    yield
+    backend.set_gpu_module(None)
 
 
 # ---- maximum
@@ -115,6 +123,19 @@ def test_indices_point_at_the_maxima(device, rng):
     planes = x.reshape(2, 35, 3)
     found = np.take_along_axis(planes, host(indices).reshape(2, -1, 3), axis=1).reshape(y.shape)
     np.testing.assert_array_equal(found, host(y))
+
+
+@pytest.mark.parametrize("place", ["cpu", "gpu:1"])
+def test_raw_arrays_give_raw_indices_where_they_are(place, fake_gpu, rng):
+    with backend.active(minidl.device(place)):
+        x = Tensor(separated(rng, (2, 5, 7, 3)), device=place)
+        found = F.max_pool2d(x.data, (3, 2), return_indices=True)
+        expected = F.max_pool2d(x, (3, 2), return_indices=True)
+        for raw, tensor in zip(found, expected, strict=True):
+            assert backend.is_array(raw)
+            assert isinstance(tensor, Tensor)
+            assert str(backend.device_of(raw)) == str(tensor.device) == place
+            assert_close(raw, tensor, 0)
 
 
 def test_a_large_window(device, rng):

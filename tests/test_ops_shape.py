@@ -239,6 +239,17 @@ def test_indices_may_be_tensors(device):
     assert x.grad.numpy().tolist() == [[0, 0], [0, 0], [2, 2]]
 
 
+def test_an_index_is_copied(device):
+    """It may be filled again before backward."""
+    for given in (lambda index: index, lambda index: Tensor._wrap(index), lambda index: (index, 0)):
+        x = Tensor(np.ones((3, 1)), requires_grad=True, device=device)
+        index = Tensor([0, 0, 1], device=device).data
+        y = x[given(index)].sum()
+        index[:] = 2
+        y.backward()
+        assert x.grad.numpy().tolist() == [[2], [1], [0]]
+
+
 def test_iteration_gives_rows(device):
     x = Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True, device=device)
     rows = list(x)
@@ -299,6 +310,17 @@ def test_pieces_nobody_used_have_gradient_zero(device):
     _, middle, _ = x.split(2)
     (middle * middle).sum().backward()
     assert x.grad.numpy().tolist() == [0, 0, 4, 6, 0, 0]
+
+
+def test_one_piece_is_differentiable_too(device):
+    x = Tensor(np.arange(3.0), requires_grad=True, device=device)
+    for sizes in (3, 5, [3]):
+        x.zero_grad()
+        pieces = x.split(sizes)
+        assert len(pieces) == 1
+        (pieces[0] * pieces[0]).sum().backward()
+        assert x.grad.numpy().tolist() == [0, 2, 4]
+        minidl.gradgradcheck(lambda x, sizes=sizes: x.split(sizes)[0] ** 2, [x])
 
 
 def test_split_of_a_raw_array():

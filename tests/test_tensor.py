@@ -80,6 +80,40 @@ def test_every_promised_method_is_there():
     assert [name for name in minidl.__all__ if not hasattr(minidl, name)] == []
 
 
+# ---- data
+
+
+def test_data_can_be_replaced(device):
+    x = Tensor([1.0, 2.0], requires_grad=True, device=device)
+    array = x.data * 3
+    x.data = array
+    assert x.data is array
+    x.data -= 1
+    assert x.numpy().tolist() == [2, 5]
+    (x * x).sum().backward()
+    assert x.grad.numpy().tolist() == [4, 10]
+    x.data = np.float32(7)
+    assert isinstance(x.data, np.ndarray)
+    assert x.item() == 7
+
+
+@pytest.mark.parametrize("value", [[1.0], 1.0, None, Tensor([3.0])])
+def test_what_is_no_data(value):
+    x = Tensor([1.0])
+    with pytest.raises(TypeError, match=f"data: expected an array, got {type(value).__name__}; .* is its .data"):
+        x.data = value
+    assert x.numpy().tolist() == [1]
+
+
+def test_data_of_a_subclass():
+    x = Tensor([[1.0]])
+    x.data = np.array([[1.0, 2.0]]).view(np.matrix)
+    assert type(x.data) is np.ndarray
+    with pytest.raises(TypeError, match=r"\.filled\(value\)"):
+        x.data = np.ma.masked_array([1.0], mask=[True])
+    assert x.numpy().tolist() == [[1, 2]]
+
+
 # ---- requires_grad and grad
 
 
@@ -94,6 +128,25 @@ def test_requires_grad_can_be_set_on_leaves(device):
     x.requires_grad = False
     assert x.grad is None
     assert not (x * 3).requires_grad
+
+
+def test_requires_grad_switched_off_and_on_again_is_the_same_leaf(device):
+    x = Tensor([1.0, 2.0], requires_grad=True, device=device)
+    y = (x * x).sum()
+    x.requires_grad = False
+    x.requires_grad = True
+    y.backward()
+    assert x.grad.numpy().tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("wanted", [1, "float32", None, np.float32])
+def test_requires_grad_is_a_boolean(wanted):
+    with pytest.raises(TypeError, match="requires_grad must be True or False, got "):
+        Tensor([1.0], wanted)
+    x = Tensor([1.0])
+    with pytest.raises(TypeError, match="requires_grad must be True or False, got "):
+        x.requires_grad = wanted
+    assert not x.requires_grad
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -245,6 +298,15 @@ def test_len():
     for call in (len, iter, list):
         with pytest.raises(TypeError, match="len: a 0-dimensional tensor has no length"):
             call(Tensor(1.0))
+
+
+def test_format(device):
+    assert f"{Tensor(2 / 3, device=device):.3f}" == f"{Tensor([[2 / 3]], device=device):.3f}" == "0.667"
+    assert f"{Tensor(7, device=device):04d}" == "0007"
+    x = Tensor([1.0, 2.0], requires_grad=True, device=device)
+    assert f"{x}" == str(x) == f"{x!r}"
+    with pytest.raises(ValueError, match=r"item: expected a tensor with one element, got shape \(2,\)"):
+        f"{x:.3f}"
 
 
 def test_tensors_are_keys_by_identity():

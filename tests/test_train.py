@@ -209,6 +209,16 @@ def test_evaluate_by_hand(device):
     assert result.loss == pytest.approx(sum(losses) / 5, rel=1e-6)
 
 
+def test_evaluate_with_labels_of_one_byte(device):
+    """Classes and predictions are counted as one number, class · 100 + prediction, beyond what the labels can hold."""
+    labels = np.array([3, 42, 99, 99], np.uint8)
+    scores = np.eye(100, dtype=np.float32)[[3, 42, 99, 7]]
+    result = evaluate(nn.Identity(), DataLoader(ArrayDataset(scores, labels), 2), device)
+    assert result.accuracy == 3 / 4
+    assert result.confusion.sum() == 4
+    assert [result.confusion[i, j] for i, j in [(3, 3), (42, 42), (99, 99), (99, 7)]] == [1, 1, 1, 1]
+
+
 def test_evaluate_leaves_the_model_as_it_was():
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm2d(64), nn.Dropout(0.5), nn.Linear(64, 10))
     model.train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -33,7 +34,7 @@ class ModuleList(Module):
     def __setitem__(self, index: int, module: Module) -> None:
         """Put another module in the place of one."""
         self._require_module(module)
-        setattr(self, str(range(len(self))[index]), module)
+        setattr(self, str(range(len(self))[operator.index(index)]), module)
 
     def _require_module(self, module: Any) -> None:
         if not isinstance(module, Module):

@@ -52,19 +52,20 @@ class Module:
     # -- registration
 
     def __setattr__(self, name: str, value: Any) -> None:
-        registries = ("_parameters", Parameter), ("_modules", Module)
-        if any(isinstance(value, kind) for _, kind in registries):
+        if isinstance(value, Parameter | Module):
             self._require_init(name)
         if type(value) is Tensor and name in self.__dict__.get("_parameters", {}):
             raise TypeError(f"{name} is a parameter: assign a Parameter, or change its .data")
-        if type(value) is Tensor and name in self.__dict__.get("_buffers", {}):
-            self._buffers[name] = value  # a buffer stays one
-        else:
-            for registry in ("_parameters", "_buffers", "_modules"):
-                self.__dict__.get(registry, {}).pop(name, None)  # whatever had this name before
-        for registry, kind in registries:
-            if isinstance(value, kind):
-                self.__dict__[registry][name] = value
+        belongs = {
+            "_parameters": isinstance(value, Parameter),
+            "_buffers": type(value) is Tensor and name in self.__dict__.get("_buffers", {}),  # a buffer stays one
+            "_modules": isinstance(value, Module),
+        }
+        for registry, here in belongs.items():
+            if here:
+                self.__dict__[registry][name] = value  # in the place of what had this name before
+            else:
+                self.__dict__.get(registry, {}).pop(name, None)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -75,8 +76,8 @@ class Module:
     def register_buffer(self, name: str, value: Tensor) -> None:
         """Make `value` part of the state under `name`: saved and moved with the module, not learnt."""
         self._require_init(name)
-        if not isinstance(value, Tensor):
-            raise TypeError(f"register_buffer: {name} must be a Tensor, got {type(value).__name__}")
+        if not isinstance(value, Tensor) or isinstance(value, Parameter):
+            raise TypeError(f"register_buffer: {name} must be a Tensor that is not learnt, got {type(value).__name__}")
         setattr(self, name, value)
         self._buffers[name] = value
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function, common_device
-from minidl.backend import active, array_module, is_array
+from minidl.backend import active, array_module, is_array, is_floating, plain
 from minidl.ops.broadcast import broadcastable, common_shape, floating, operands, sum_to
 from minidl.tensor import Tensor, raw, tensor_method
 
@@ -118,8 +118,10 @@ def _comparison(name: str) -> Callable[[Any, Any], Any]:
                 common_shape(name, a.shape, b.shape)
         elif not isinstance(b, numbers.Real | np.bool_):
             return NotImplemented  # Python then says what cannot be compared; == and != fall back to identity
+        elif is_floating(a.dtype):
+            b = a.dtype.type(b)  # 0.1 in float32 is not 0.1 in float64
         with active(common_device(name, (a, b))):
-            return getattr(raw(a), name)(raw(b))
+            return getattr(raw(a), name)(raw(plain(b)))
 
     return compare
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function, common_device
-from minidl.backend import Array, active, array_module, is_floating
+from minidl.backend import Array, active, array_module, is_floating, plain
 from minidl.ops.activation import log_softmax, softmax
 from minidl.ops.broadcast import floating, require_array
 from minidl.tensor import raw
@@ -51,7 +51,7 @@ def cross_entropy(
     """
     x = floating("cross_entropy", x)
     _check_reduction("cross_entropy", reduction)
-    target = target if hasattr(target, "dtype") else np.asarray(target)
+    target = plain(target) if hasattr(target, "dtype") else np.asarray(target)
     if weight is not None:
         require_array("cross_entropy", weight)
     _check_cross_entropy(x, target, weight, label_smoothing)
