@@ -1,6 +1,6 @@
 """minidl: a deep-learning engine to read, written from scratch on NumPy (CPU) and CuPy (GPU)."""
 
-from minidl import functional, nn
+from minidl import functional, nn, optim
 from minidl.autograd import Function, is_grad_enabled, no_grad
 from minidl.backend import Device, DeviceError, device, manual_seed
 from minidl.backpropagation import grad
@@ -32,6 +32,7 @@ __all__ = [
     "minimum",
     "nn",
     "no_grad",
+    "optim",
     "sqrt",
     "stack",
     "where",
