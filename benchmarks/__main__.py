@@ -19,7 +19,7 @@ def main() -> None:
     rounds = 5 if parser.parse_args().quick else 50
 
     for finding in doctor.examine():
-        if finding.subject in ("CPU cores", "NumPy", "BLAS", "torch"):
+        if finding.subject in ("processor", "CPU cores", "NumPy", "BLAS", "torch"):
             print(f"{finding.subject}: {finding.state}")
     threads = int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1))
     with_torch = importlib.util.find_spec("torch") is not None

@@ -213,7 +213,10 @@ def checked_gradient(g: Any, spec: Spec, where: str, create_graph: bool) -> Any:
         raise RuntimeError(f"{where}: expected shape {spec.shape}, got {g.shape}")
     if create_graph:
         g = as_tensor(g)
-    return g if g.dtype == spec.dtype else g.astype(spec.dtype)
+    if g.dtype == spec.dtype:
+        return g
+    with active(spec.device):
+        return g.astype(spec.dtype)
 
 
 def as_tensor(value: Any) -> Tensor:

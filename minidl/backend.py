@@ -212,7 +212,7 @@ def weak_scalar(number: Any, like: Array) -> Array:
             dtype = np.dtype(np.float32)
         elif dtype == np.bool_:
             dtype = np.dtype(np.int64)
-        elif not np.iinfo(dtype).min <= int(number) <= np.iinfo(dtype).max:
+        elif device_of(number) == CPU and not np.iinfo(dtype).min <= int(number) <= np.iinfo(dtype).max:
             raise OverflowError(f"{number} does not fit into {dtype}; convert the tensor first, with .astype")
     if device_of(number) != CPU:  # it stays where it is: should `like` be elsewhere, the op will say so
         with active(device_of(number)):

@@ -8,7 +8,7 @@ its gradient is complete.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ def grad(
 def _backpropagate(
     outputs: Sequence[Tensor],
     gradients: Sequence[Any],
-    wanted: Sequence[Edge] | None,
+    wanted: Collection[Edge] | None,
     create_graph: bool,
     retain_graph: bool,
     allow_unused: bool = True,
@@ -107,7 +107,8 @@ def _backpropagate(
         )
     if not allow_unused:
         _require_used(wanted or (), outputs, order)
-    targets = {edge.source for edge in wanted} if wanted is not None else {s for s in order if isinstance(s, Leaf)}
+    wanted = None if wanted is None else set(wanted)
+    targets = {s for s in order if isinstance(s, Leaf)} if wanted is None else {edge.source for edge in wanted}
     leading = _on_a_path_to(targets, order)
     found = {}
     with recording(create_graph):
@@ -191,7 +192,7 @@ def _device(g: Any) -> Device:
     return g.device if isinstance(g, Tensor) else device_of(g)
 
 
-def _require_used(wanted: Sequence[Edge], outputs: Sequence[Tensor], order: Sequence[Any]) -> None:
+def _require_used(wanted: Collection[Edge], outputs: Sequence[Tensor], order: Sequence[Any]) -> None:
     """Refuse inputs that the outputs were not computed from, before anything is computed or freed."""
     used = {Edge(y._source, y._index) for y in outputs} | {edge for source in order for edge in source.edges}
     for i, edge in enumerate(wanted):

@@ -39,12 +39,22 @@ def examine() -> list[Finding]:
     return [
         Finding("minidl", __version__),
         Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        Finding("processor", _processor()),
         Finding("CPU cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())),
         Finding("NumPy", np.__version__),
         *_blas(),
         _gpu(),
         *(_optional(name, purpose, extra) for name, (purpose, extra) in OPTIONAL.items()),
     ]
+
+
+def _processor() -> str:
+    """Its name, as Linux tells it; elsewhere as Python does."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
 
 
 def _blas() -> list[Finding]:

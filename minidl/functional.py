@@ -41,7 +41,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises: ValueError when shapes do not fit. PyTorch's weight is (O, I): transpose it.
     """
     x, weight = floating("linear", x), floating("linear", weight)
-    require_one_dtype("linear", x, weight)
+    require_one_dtype("linear", x, weight=weight, bias=bias)
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ValueError(f"linear: input {x.shape} does not fit weight {weight.shape}; expected (..., I) and (I, O)")
     if bias is not None and bias.shape != weight.shape[1:]:

@@ -37,8 +37,9 @@ class Tensor:
     device         "cpu", "gpu", "gpu:1", ...; by default where `data` is
 
     A tensor does not change once made: `x += y` and `x[i] = v` are refused, for a recorded operation may still need
-    the old values. Optimizers, which must change parameters, assign to `.data`, the array itself; a backward pass that
-    needed the old values then raises an error. (What writes into that array behind its back cannot be noticed.)
+    the old values. Optimizers, which must change parameters, assign a new array to `.data`; a backward pass that needed
+    the old values then raises an error. (Writing into the array, as `x.data -= 1` does, changes every view of it as
+    well, and that cannot be noticed.)
 
     Operators and methods are brought by the ops, one floor up: see `tensor_method`.
     """
@@ -78,6 +79,8 @@ class Tensor:
     def data(self, value: Array) -> None:
         if not is_array(value) and not isinstance(value, np.generic):
             raise TypeError(f"data: expected an array, got {type(value).__name__}; the array of a Tensor is its .data")
+        if self.requires_grad and not is_floating(value.dtype):
+            raise TypeError(f"data: only floating tensors have gradients, got {value.dtype}")
         self._data = np.asarray(value) if isinstance(value, np.generic) else plain(value)
         self._version += 1
 
@@ -173,8 +176,8 @@ class Tensor:
 
     def zero_grad(self) -> None:
         """Forget the collected gradient: `.grad` is None again."""
-        if isinstance(self._source, Leaf):
-            self._source.grad = None
+        if self._leaf is not None:
+            self._leaf.grad = None
 
     # -- Python's protocols
 
@@ -210,7 +213,8 @@ class Tensor:
     def _refuse_in_place(self, *_: Any) -> Any:
         raise RuntimeError(
             "tensors do not change in place, for the graph may still need the old values: write x = x + y instead of "
-            "x += y, and where(mask, v, x) instead of x[mask] = v; outside the graph, x.data -= lr * x.grad.data"
+            "x += y, and where(mask, v, x) instead of x[mask] = v; outside the graph, "
+            "x.data = x.data - lr * x.grad.data"
         )
 
     __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _refuse_in_place

@@ -664,3 +664,21 @@ def test_second_derivatives_against_torch():
     ours = Tensor(start, requires_grad=True)
     penalty(ours, minidl.grad).backward()
     np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-11)
+
+
+def test_gradients_are_cast_on_their_own_device(fake_second_gpu):
+    """While GPU 0 is current, all is on GPU 1, and float64 meets float32."""
+    x = Tensor([1.0, 2.0], requires_grad=True, device="gpu:1")
+    w = Tensor([3.0, 4.0], dtype=np.float64, device="gpu:1")
+    (x * w).sum().backward()
+    assert (x.grad.dtype, str(x.grad.device)) == (np.float32, "gpu:1")
+    x.zero_grad()
+    (x * 2.0).backward(Tensor([1.0, 1.0], dtype=np.float64, device="gpu:1"))
+    np.testing.assert_array_equal(x.grad.numpy(), [2.0, 2.0])
+
+
+@pytest.fixture
+def fake_second_gpu():
+    minidl.backend.set_gpu_module(fakecupy)
+    yield
+    minidl.backend.set_gpu_module(None)

@@ -248,7 +248,7 @@ class Network:
         loss = self.loss()
         loss.backward()
         for parameter in self.parameters.values():
-            parameter.data -= 0.1 * parameter.grad.data
+            parameter.data = parameter.data - 0.1 * parameter.grad.data
             parameter.zero_grad()
         return loss
 
@@ -319,3 +319,19 @@ def test_nothing_is_recorded_without_need(device):
         assert not network.loss().requires_grad
     assert not F.conv2d(network.images, network.parameters["filters"].detach()).requires_grad
     assert host(network.loss()).shape == ()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, w, b: F.linear(x[0, 0], w[0, 0], b),
+        lambda x, w, b: F.conv2d(x, w, b),
+        lambda x, w, b: F.batch_norm(x, None, None, bias=b, training=True),
+        lambda x, w, b: F.batch_norm(x, None, None, weight=b, training=True),
+    ],
+)
+def test_a_parameter_of_another_dtype_is_refused(call):
+    x, w, b = (Tensor(np.ones(shape, np.float32)) for shape in ((2, 3, 3, 4), (1, 1, 4, 4), 4))
+    assert call(x, w, b).dtype == np.float32
+    with pytest.raises(TypeError, match="the input is float32 and the (bias|weight) float64; convert one"):
+        call(x, w, b.astype(np.float64))

@@ -81,7 +81,8 @@ def footprint(convolutions, size):
     x = Tensor(np.ones((1, size, size, C)), requires_grad=True)
     y = x
     for convolution in convolutions:
-        convolution.weight.data = abs(convolution.weight.data.astype(np.float64))  # nothing cancels
+        convolution.to(dtype=np.float64)
+        convolution.weight.data = abs(convolution.weight.data)  # nothing cancels
         y = minidl.functional.relu(convolution(y))
     y[0, size // 2, size // 2, 0].backward()
     reached = x.grad.numpy()[0].any(axis=2)

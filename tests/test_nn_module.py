@@ -453,3 +453,19 @@ def test_repr_of_a_network():
         "  (head): Linear(4, 3, bias=False)\n"
         ")"
     )
+
+
+def test_moving_a_module_to_where_it_is_changes_nothing_for_a_graph():
+    layer = nn.Linear(2, 3)
+    y = (layer(Tensor([[1.0, 2.0]])) ** 2).sum()
+    layer.to("cpu")
+    y.backward()
+    assert layer.weight.grad is not None
+
+
+def test_a_module_appended_after_a_deletion_replaces_none():
+    first, second, third = nn.ReLU(), nn.Tanh(), nn.Sigmoid()
+    modules = nn.ModuleList([first, second])
+    del modules._modules["0"]
+    modules.append(third)
+    assert list(modules) == [second, third]

@@ -583,3 +583,21 @@ WRONG = [
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call(Tensor(np.ones((2, 3)), requires_grad=True))
+
+
+@pytest.mark.parametrize("number", [1000, 1000.0, np.int64(1000), np.float64(1000), np.float32(1000)])
+def test_a_small_integer_divided_by_any_number_is_float32(number):
+    quotient = Tensor(np.array([2, -4], np.int8)) / number
+    assert quotient.dtype == np.float32
+    np.testing.assert_allclose(quotient.numpy(), [0.002, -0.004], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("a", "b"), [(2, 3), ([1.0], 2), (2, 3.0)])
+def test_a_power_of_no_tensor_is_refused(a, b):
+    with pytest.raises(TypeError, match="power: expected"):
+        minidl.ops.elementwise.power(a, b)
+
+
+def test_comparing_with_a_number_in_an_array_is_comparing_with_the_number():
+    x = Tensor([0.1, 0.2])
+    assert (x == np.array(0.1)).tolist() == (x == 0.1).tolist() == [True, False]

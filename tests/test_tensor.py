@@ -355,3 +355,19 @@ def test_tensors_do_not_change_in_place(change, requires_grad, device):
 def test_operators_that_tensors_do_not_have(operator):
     with pytest.raises(TypeError, match="unsupported operand"):
         eval(f"x {operator} 2", {"x": Tensor([1.0])})
+
+
+def test_zero_grad_forgets_even_while_requires_grad_is_off():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    (x * 3).sum().backward()
+    x.requires_grad = False
+    x.zero_grad()
+    x.requires_grad = True
+    assert x.grad is None
+
+
+def test_data_of_a_tensor_with_gradients_stays_floating():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match="data: only floating tensors have gradients, got int64"):
+        x.data = np.arange(2)
+    np.testing.assert_array_equal(x.data, [1.0, 2.0])

@@ -20,7 +20,7 @@ class ModuleList(Module):
     def append(self, module: Module) -> None:
         """Add a module at the end."""
         self._require_module(module)
-        setattr(self, str(len(self)), module)
+        setattr(self, str(max(map(int, self._modules), default=-1) + 1), module)
 
     def __len__(self) -> int:
         return len(self._modules)

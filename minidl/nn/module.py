@@ -202,7 +202,8 @@ class Module:
             if dtype is not None and is_floating(array.dtype):
                 with active(device_of(array)):
                     array = array.astype(dtype)
-            tensor.data = array
+            if array is not tensor.data:
+                tensor.data = array
             tensor.zero_grad()
         return self
 

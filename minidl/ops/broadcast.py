@@ -131,13 +131,14 @@ def require_array(op: str, x: Any) -> None:
         raise TypeError(f"{op}: expected a Tensor or an array, got {type(x).__name__}")
 
 
-def require_one_dtype(op: str, x: Any, weight: Any) -> None:
-    """Raises: TypeError for images and weights of two floating dtypes, which would make all that follows the larger."""
-    if x.dtype != weight.dtype:
-        raise TypeError(
-            f"{op}: the input is {x.dtype} and the weight {weight.dtype}; convert one, with x.astype(...) or "
-            "model.to(dtype=...)"
-        )
+def require_one_dtype(op: str, x: Any, **parameters: Any) -> None:
+    """Raises: TypeError for parameters of another dtype than x, which would make all that follows the larger one."""
+    for name, parameter in parameters.items():
+        if parameter is not None and parameter.dtype != x.dtype:
+            raise TypeError(
+                f"{op}: the input is {x.dtype} and the {name} {parameter.dtype}; convert one, with x.astype(...) or "
+                "model.to(dtype=...)"
+            )
 
 
 def _cast(x: Any, dtype: Any) -> Any:

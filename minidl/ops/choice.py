@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function, common_device
-from minidl.backend import active, array_module, is_array, is_floating, plain
+from minidl.backend import active, array_module, is_array, is_floating, plain, weak_scalar
 from minidl.ops.broadcast import broadcastable, common_shape, floating, operands, sum_to
 from minidl.tensor import Tensor, raw, tensor_method
 
@@ -113,13 +113,13 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
 
 def _comparison(name: str) -> Callable[[Any, Any], Any]:
     def compare(a: Any, b: Any) -> Any:
-        if isinstance(b, Tensor) or is_array(b):
-            if a.shape != b.shape:
-                common_shape(name, a.shape, b.shape)
-        elif not isinstance(b, numbers.Real | np.bool_):
+        number = isinstance(b, numbers.Real | np.bool_)
+        if not number and not isinstance(b, Tensor) and not is_array(b):
             return NotImplemented  # Python then says what cannot be compared; == and != fall back to identity
-        elif is_floating(a.dtype):
-            b = a.dtype.type(b)  # 0.1 in float32 is not 0.1 in float64
+        if not number and a.shape != b.shape:
+            common_shape(name, a.shape, b.shape)
+        if is_floating(a.dtype) and (number or (is_array(b) and b.ndim == 0)):
+            b = weak_scalar(b, raw(a))  # 0.1 in float32 is not 0.1 in float64
         with active(common_device(name, (a, b))):
             return getattr(raw(a), name)(raw(plain(b)))
 

@@ -102,7 +102,7 @@ def conv2d(
     Raises: ValueError when shapes do not fit, naming both.
     """
     x, weight = floating("conv2d", x), floating("conv2d", weight)
-    require_one_dtype("conv2d", x, weight)
+    require_one_dtype("conv2d", x, weight=weight, bias=bias)
     if x.ndim != 4 or weight.ndim != 4 or 0 in weight.shape[:2]:
         raise ValueError(
             f"conv2d: expected images (N, H, W, C) and a weight (KH, KW, C/groups, F), got {x.shape} and {weight.shape}"

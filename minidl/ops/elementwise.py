@@ -5,7 +5,10 @@ Each is a formula and its derivative, one under the other. Where an input was br
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
+
+import numpy as np
 
 from minidl.autograd import Function
 from minidl.backend import array_module, is_floating
@@ -176,9 +179,9 @@ def multiply(a: Any, b: Any) -> Any:
 @tensor_method("__truediv__")
 def divide(a: Any, b: Any) -> Any:
     """a / b, broadcast. The quotient of two integer tensors is float32."""
-    if isinstance(b, int | float):
+    if isinstance(b, numbers.Real):
         a = floating("divide", a)
-    elif isinstance(a, int | float):
+    elif isinstance(a, numbers.Real):
         b = floating("divide", b)
     a, b = broadcastable("divide", a, b)
     return Divide()(floating("divide", a), floating("divide", b))
@@ -187,7 +190,7 @@ def divide(a: Any, b: Any) -> Any:
 @tensor_method("__pow__")
 def power(a: Any, b: Any) -> Any:
     """a to the power b, broadcast."""
-    if isinstance(b, int | float) and (isinstance(b, float) or is_floating(a.dtype)):
+    if isinstance(b, int | float) and (isinstance(b, float) or is_floating(getattr(a, "dtype", np.int64))):
         return PowerOfNumber(float(b))(floating("power", a))
     return Power()(*broadcastable("power", a, b))
 

@@ -8,7 +8,7 @@ from typing import Any
 from minidl.autograd import Function, common_device
 from minidl.backend import Array, active, array_module
 from minidl.kernels import channels
-from minidl.ops.broadcast import floating
+from minidl.ops.broadcast import floating, require_one_dtype
 from minidl.ops.elementwise import sqrt
 from minidl.ops.reduce import mean
 from minidl.tensor import Tensor, raw
@@ -88,6 +88,7 @@ def batch_norm(
     for name, given in dict(running_mean=running_mean, running_var=running_var).items():
         if not isinstance(given, Tensor | None):
             raise TypeError(f"batch_norm: {name} must be a Tensor, for it is updated; got {type(given).__name__}")
+    require_one_dtype("batch_norm", x, weight=weight, bias=bias)
     place = common_device("batch_norm", (x, running_mean, running_var, weight, bias))
     xp = array_module(raw(x))
     with active(place):

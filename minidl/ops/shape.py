@@ -218,7 +218,7 @@ def _index_part(part: Any, place: Any) -> Any:
     return part
 
 
-def _several(op: str, tensors: Iterable[Any]) -> list[Any]:
+def _at_least_one(op: str, tensors: Iterable[Any]) -> list[Any]:
     """The tensors to be joined, at least one."""
     tensors = list(tensors)
     if not tensors:
@@ -231,7 +231,7 @@ def _several(op: str, tensors: Iterable[Any]) -> list[Any]:
 
 def concatenate(tensors: Iterable[Any], axis: int = 0) -> Any:
     """Tensors joined along `axis`; their other sizes must agree."""
-    tensors = _several("concatenate", tensors)
+    tensors = _at_least_one("concatenate", tensors)
     shapes = [x.shape for x in tensors]
     at = normalized_axis("concatenate", axis, len(shapes[0]))
     if len({shape[:at] + shape[at + 1 :] for shape in shapes}) != 1 or len({len(shape) for shape in shapes}) != 1:
@@ -241,7 +241,7 @@ def concatenate(tensors: Iterable[Any], axis: int = 0) -> Any:
 
 def stack(tensors: Iterable[Any], axis: int = 0) -> Any:
     """Tensors of one shape side by side along a new axis."""
-    tensors = _several("stack", tensors)
+    tensors = _at_least_one("stack", tensors)
     if len({x.shape for x in tensors}) != 1:
         raise ValueError(f"stack: expected tensors of one shape, got {', '.join(str(x.shape) for x in tensors)}")
     return concatenate([unsqueeze(x, axis) for x in tensors], axis)

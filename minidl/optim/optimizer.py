@@ -106,7 +106,7 @@ class Optimizer:
             p.zero_grad()
 
     def step(self) -> None:
-        """Change each parameter by its gradient, in place. Those without a gradient stay as they are.
+        """Change each parameter by its gradient. Those without a gradient stay as they are.
 
         Nothing is read back from a GPU: counters and learning rates are Python numbers.
         """
@@ -115,9 +115,9 @@ class Optimizer:
             for p in group["params"]:
                 if p.grad is not None:
                     with active(p.device):
-                        array = p.data
+                        array = p.data.copy()  # a graph, or a view such as p.T, may still need the old values
                         self._update(array, p.grad.data, self.state.setdefault(p, {}), group)
-                        p.data = array  # assigned, so that a graph that still needs the old values notices
+                        p.data = array
 
     def _update(self, p: Array, g: Array, state: dict[str, Any], options: Options) -> None:
         """The rule: write to `p` and to the arrays in `state` (empty at first), and to neither `g` nor `options`."""
