@@ -103,7 +103,10 @@ def gradgradcheck(
     fast: bool = False,
     seed: int = 0,
 ) -> GradcheckReport:
-    """Check second derivatives: gradcheck of the gradients, as functions of the inputs and of the upstream gradient."""
+    """Check second derivatives: gradcheck of the gradients, as functions of the inputs and of the upstream gradient.
+
+    The gradients of a recorded backward pass (create_graph=True) must also be those of an ordinary one.
+    """
     checked = _inputs_to_check(inputs)
     outputs = _as_tuple(function(*inputs))
     random = _random_numbers(seed, 2)
@@ -115,7 +118,14 @@ def gradgradcheck(
         results = _gradients(outputs, [originals[i] for i in checked], directions, create_graph=True)
         return tuple(g for g in results if g is not None)
 
-    return gradcheck(gradients, [*inputs, *upstream], eps, atol, rtol, fast, seed)
+    report = gradcheck(gradients, [*inputs, *upstream], eps, atol, rtol, fast, seed)
+    # A recorded gradient may be wrong and yet agree with its own derivatives: it must be the ordinary one.
+    targets = [inputs[i] for i in checked]
+    ordinary = _gradients(_as_tuple(function(*inputs)), targets, [v.detach() for v in upstream])
+    for g, recorded in zip((g for g in ordinary if g is not None), gradients(*inputs, *upstream), strict=True):
+        if not np.allclose(g.numpy(), recorded.numpy(), rtol, atol):
+            raise GradcheckError("gradgradcheck: with create_graph=True the gradient is another than without")
+    return report
 
 
 def _gradients(

@@ -455,3 +455,19 @@ def test_data_is_put_back_when_the_function_raises(fast):
         gradcheck(fragile, [x, y], fast=fast)
     assert x.data is before[0]
     assert y.data is before[1]
+
+
+def test_a_recorded_gradient_that_is_not_the_ordinary_one_is_rejected():
+    """Wrong only under create_graph, and consistent in itself: its own derivatives agree with differences."""
+
+    class TwoFaced(minidl.Function):
+        def forward(self, x):
+            return x * x
+
+        def backward(self, g, x):
+            return g * x * (3 if isinstance(g, Tensor) else 2)
+
+    x = Tensor(np.array([0.5, -1.5]), requires_grad=True)
+    minidl.gradcheck(lambda x: TwoFaced()(x), [x])
+    with pytest.raises(GradcheckError, match="with create_graph=True"):
+        minidl.gradgradcheck(lambda x: TwoFaced()(x), [x])
