@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from minidl.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from minidl.ops.activation import relu, sigmoid, tanh
+from minidl.ops.adaptive_pool import adaptive_avg_pool2d
 from minidl.ops.broadcast import floating, require_one_dtype
 from minidl.ops.conv import conv2d
+from minidl.ops.cross_entropy import cross_entropy
 from minidl.ops.dropout import dropout
-from minidl.ops.loss import cross_entropy, mse_loss
+from minidl.ops.loss import mse_loss
 from minidl.ops.norm import batch_norm
-from minidl.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from minidl.ops.pool import avg_pool2d, max_pool2d
+from minidl.ops.softmax import log_softmax, softmax
 
 __all__ = [
     "adaptive_avg_pool2d",

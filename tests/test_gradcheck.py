@@ -192,12 +192,12 @@ def normalize_backward(g, x, y):
 
 def overlap_add(g, keep_last=False):
     """The windows' gradients (4,) put back on (9,): added up, or the last one kept."""
-    placed = [minidl.ops.shape.PutItem(slice(i, i + 7, 2), (9,))(g) for i in range(3)]
+    placed = [minidl.ops.indexing.PutItem(slice(i, i + 7, 2), (9,))(g) for i in range(3)]
     return placed[0] * (np.arange(9) % 2 * 0 if keep_last else 1) + placed[1] + placed[2]
 
 
 def strided(g, first):
-    at = minidl.ops.shape.PutItem
+    at = minidl.ops.indexing.PutItem
     return at(slice(first, first + 6, 2), (8,))(g) * 2 + at(slice(1, 7, 2), (8,))(g)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function
-from minidl.backend import active, array_module, device_of, is_array, is_floating, plain, weak_scalar
+from minidl.backend import Array, active, array_module, device_of, is_array, is_floating, plain, to_device, weak_scalar
 from minidl.tensor import Tensor, raw, tensor_method
 
 
@@ -155,3 +155,8 @@ def common_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(
             f"{op}: shapes do not broadcast: {listing}; aligned on the right, sizes must agree or be 1"
         ) from None
+
+
+def beside(x: Any, constants: np.ndarray) -> Array:
+    """Constants in the dtype and on the device of x."""
+    return to_device(constants.astype(x.dtype), device_of(raw(x)))

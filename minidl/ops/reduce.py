@@ -1,18 +1,17 @@
-"""Reductions: many elements become one. sum, mean, var, max, min, prod.
+"""Reductions: many elements become one. sum, mean, var, prod.
 
 `axis` is None (all axes), an integer, or a tuple of them, as in NumPy; `keepdims` leaves reduced axes with size 1.
 """
 
 from __future__ import annotations
 
-import builtins
 import math
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd import Function
-from minidl.backend import array_module, is_floating
+from minidl.backend import is_floating
 from minidl.ops.broadcast import broadcast_to, floating
 from minidl.ops.shape import concatenate, normalized_axis
 from minidl.tensor import Tensor, tensor_method
@@ -29,12 +28,12 @@ def normalized_axes(op: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     return axes
 
 
-def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     """`shape` after a reduction over `axes` with keepdims."""
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
-def _removed_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+def removed_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     """`shape` after a reduction over `axes` without keepdims."""
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
@@ -50,38 +49,8 @@ class Sum(Function):
         return x.sum(axis=self.axes, keepdims=self.keepdims)
 
     def backward(self, g):
-        g = g.reshape(_kept_shape(self.shape, self.axes))  # with the summed axes, of size 1
+        g = g.reshape(kept_shape(self.shape, self.axes))  # with the summed axes, of size 1
         return broadcast_to(g, self.shape)
-
-
-class Max(Function):
-    """y = max x over axes.  The gradient goes to the first element (in index order) that reaches the maximum."""
-
-    argument, extreme = "argmax", "max"  # the two questions asked of an array
-
-    def __init__(self, axes: tuple[int, ...]) -> None:
-        self.axes = axes
-
-    def forward(self, x):
-        xp = array_module(x)
-        others = tuple(i for i in range(x.ndim) if i not in self.axes)
-        order = others + self.axes
-        K = math.prod(x.shape[i] for i in self.axes)
-        rows = x.transpose(order).reshape([x.shape[i] for i in others] + [K])  # (..., K): what competes is last
-        winner = getattr(rows, self.argument)(axis=-1)  # (...)
-        first = winner[..., None] == xp.arange(K)  # (..., K)
-        inverse = tuple(order.index(i) for i in range(x.ndim))
-        self.first = first.reshape([x.shape[i] for i in order]).transpose(inverse)  # the shape of x
-        return getattr(x, self.extreme)(axis=self.axes, keepdims=True)
-
-    def backward(self, g):
-        return broadcast_to(g, self.first.shape) * self.first
-
-
-class Min(Max):
-    """y = min x over axes.  The gradient goes to the first element that reaches the minimum."""
-
-    argument, extreme = "argmin", "min"
 
 
 @tensor_method("sum")
@@ -106,33 +75,7 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: float 
     """
     axes = normalized_axes("var", axis, x.ndim)
     centred = x - mean(x, axes, keepdims=True)
-    return sum(centred * centred, axes, keepdims) / builtins.max(math.prod(x.shape[i] for i in axes) - correction, 0)
-
-
-@tensor_method("max")
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The largest element of x over `axis`. Of equal ones, the first gets the gradient.
-
-    Raises: ValueError when there is no element to choose from.
-    """
-    return _extreme("max", Max, x, axis, keepdims)
-
-
-@tensor_method("min")
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The smallest element of x over `axis`. Of equal ones, the first gets the gradient.
-
-    Raises: ValueError when there is no element to choose from.
-    """
-    return _extreme("min", Min, x, axis, keepdims)
-
-
-def _extreme(op: str, function: type[Max], x: Any, axis: Axis, keepdims: bool) -> Any:
-    axes = normalized_axes(op, axis, x.ndim)
-    if 0 in [x.shape[i] for i in axes]:
-        raise ValueError(f"{op}: no elements to choose from along axis {axis} of shape {x.shape}")
-    y = function(axes)(x)
-    return y if keepdims else y.reshape(_removed_shape(x.shape, axes))
+    return sum(centred * centred, axes, keepdims) / max(math.prod(x.shape[i] for i in axes) - correction, 0)
 
 
 @tensor_method("prod")
@@ -154,4 +97,4 @@ def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
         else:
             pairs = y[..., : K // 2] * y[..., K // 2 : K - K % 2]  # (..., K // 2)
             y = concatenate([pairs, y[..., K - 1 :]], axis=-1) if K % 2 else pairs
-    return y.reshape(_kept_shape(x.shape, axes) if keepdims else _removed_shape(x.shape, axes))
+    return y.reshape(kept_shape(x.shape, axes) if keepdims else removed_shape(x.shape, axes))

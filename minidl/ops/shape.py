@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd import Function, common_device
-from minidl.backend import CPU, array_module, as_array, device_of, is_array
+from minidl.autograd import Function
+from minidl.backend import array_module, is_array
 from minidl.ops.broadcast import without_surprise
-from minidl.tensor import Tensor, raw, tensor_method
+from minidl.tensor import Tensor, tensor_method
 
 
 class Reshape(Function):
@@ -48,40 +48,6 @@ class Transpose(Function):
         return g.transpose(inverse)
 
 
-class GetItem(Function):
-    """y = x[index].  Its adjoint puts g back where y was read."""
-
-    def __init__(self, index: Any) -> None:
-        self.index = index
-
-    def forward(self, x):
-        self.shape = x.shape
-        return x[self.index]
-
-    def backward(self, g):
-        return PutItem(self.index, self.shape)(g)
-
-
-class PutItem(Function):
-    """y = zeros, then y[index] += x. An element indexed twice receives both contributions."""
-
-    def __init__(self, index: Any, shape: tuple[int, ...]) -> None:
-        self.index, self.shape = index, shape
-
-    def forward(self, x):
-        xp = array_module(x)
-        y = xp.zeros(self.shape, dtype=x.dtype)
-        parts = self.index if isinstance(self.index, tuple) else (self.index,)
-        if any(is_array(part) and part.dtype != bool for part in parts):
-            xp.add.at(y, self.index, x)
-        else:
-            y[self.index] = x  # slices, integers and masks reach no element twice
-        return y
-
-    def backward(self, g):
-        return GetItem(self.index)(g)
-
-
 class Concatenate(Function):
     """y = inputs joined along an existing axis.  Each input gets its stretch of g."""
 
@@ -109,20 +75,6 @@ class Split(Function):
 
     def backward(self, gs):
         return Concatenate(self.axis)(*gs)
-
-
-class Pad(Function):
-    """x with a margin of a constant value.  The gradient is g without the margin."""
-
-    def __init__(self, widths: tuple[tuple[int, int], ...], value: float) -> None:
-        self.widths, self.value = widths, value
-
-    def forward(self, x):
-        self.shape = x.shape
-        return array_module(x).pad(x, self.widths, constant_values=self.value)
-
-    def backward(self, g):
-        return g[tuple(slice(before, before + n) for (before, _), n in zip(self.widths, self.shape, strict=True))]
 
 
 # ------------------------------------------------------------------------------------------------- public functions
@@ -199,25 +151,6 @@ def unsqueeze(x: Any, axis: int) -> Any:
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
-@tensor_method("__getitem__")
-def getitem(x: Any, index: Any) -> Any:
-    """x[index], with slices, integers, None, `...`, integer arrays and boolean masks, as in NumPy."""
-    parts = index if isinstance(index, tuple) else (index,)
-    place = device_of(raw(x))
-    plain = tuple(_index_part(part, place) for part in parts)
-    common_device("indexing", (x, *plain))
-    return GetItem(plain if isinstance(index, tuple) else plain[0])(x)
-
-
-def _index_part(part: Any, place: Any) -> Any:
-    """One entry of an index, with Tensors and sequences made arrays."""
-    if isinstance(part, Tensor) or is_array(part):
-        return raw(part).copy()  # the caller may write into the original before backward needs it
-    if isinstance(part, list | tuple | range):
-        return as_array(part, np.int64 if not part else None, None if place == CPU else place)
-    return part
-
-
 def _at_least_one(op: str, tensors: Iterable[Any]) -> list[Any]:
     """The tensors to be joined, at least one."""
     tensors = list(tensors)
@@ -262,18 +195,6 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     if sum(pieces) != total or min(pieces, default=0) < 0:
         raise ValueError(f"split: sizes {pieces} do not add up to the {total} of axis {axis}")
     return Split(pieces, at)(x)
-
-
-@tensor_method("pad")
-def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Any:
-    """x with `before` and `after` elements of `value` added along each axis: widths is one such pair an axis."""
-    try:
-        pairs = tuple((operator.index(before), operator.index(after)) for before, after in widths)
-    except (TypeError, ValueError):
-        pairs = None
-    if pairs is None or len(pairs) != x.ndim or any(n < 0 for pair in pairs for n in pair):
-        raise ValueError(f"pad: expected {x.ndim} pairs (before, after) of at least 0, one an axis, got {widths}")
-    return Pad(pairs, value)(x) if any(n for pair in pairs for n in pair) else x
 
 
 def normalized_axis(op: str, axis: int, ndim: int) -> int:
