@@ -182,11 +182,16 @@ class Function:
                 f"{_name(self)}.backward returned {len(results)} gradient(s) for {len(self.edges)} input(s)"
             )
         return [
-            checked_gradient(g, spec, f"{_name(self)}.backward, gradient to input {i}", create_graph)
-            if needed
-            else None
+            self._checked(i, g, spec, create_graph) if needed else None
             for i, (g, spec, needed) in enumerate(zip(results, self._input_specs, self.needs, strict=True))
         ]
+
+    def _checked(self, i: int, g: Any, spec: Spec, create_graph: bool) -> Any:
+        """The gradient to input i, which must not have lost digits on the way: of a wider dtype, it is converted."""
+        where = f"{_name(self)}.backward, gradient to input {i}"
+        if getattr(g, "dtype", spec.dtype) != spec.dtype and np.promote_types(g.dtype, spec.dtype) != g.dtype:
+            raise RuntimeError(f"{where}: expected {spec.dtype}, got {g.dtype}: digits were lost on the way")
+        return checked_gradient(g, spec, where, create_graph)
 
     def _free(self) -> None:
         """Drop all that was kept for backward, and the way to earlier Functions."""
@@ -210,13 +215,22 @@ def checked_gradient(g: Any, spec: Spec, where: str, create_graph: bool) -> Any:
     if not isinstance(g, Tensor | np.generic) and not is_array(g):
         raise TypeError(f"{where}: expected an array, got {type(g).__name__}")
     if g.shape != spec.shape:
-        raise RuntimeError(f"{where}: expected shape {spec.shape}, got {g.shape}")
+        hint = "; sum_to adds up what broadcasting repeated" if _is_broadcast(spec.shape, g.shape) else ""
+        raise RuntimeError(f"{where}: expected shape {spec.shape}, got {g.shape}{hint}")
     if create_graph:
         g = as_tensor(g)
     if g.dtype == spec.dtype:
         return g
     with active(spec.device):
         return g.astype(spec.dtype)
+
+
+def _is_broadcast(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
+    """Whether `shape` can be repeated to `larger`."""
+    try:
+        return np.broadcast_shapes(shape, larger) == larger
+    except ValueError:
+        return False
 
 
 def as_tensor(value: Any) -> Tensor:

@@ -1,25 +1,30 @@
 """Gradients proven right: backward passes against finite differences.
 
-A derivative is the slope between two nearby points. For a random direction v over the outputs, L(x) = Σ ⟨v, f(x)⟩ is
-one number; moving one element of one input by ±ε gives its central difference
+A derivative is the slope between two nearby points. Move one element xₖ of an input by ±ε, and for every element yⱼ of
+the output the central difference
 
-    ∂L/∂xᵢ ≈ (L(x + ε eᵢ) − L(x − ε eᵢ)) / 2ε        with an error of order ε² from the formula, 10⁻¹⁶/ε from rounding
+    ∂yⱼ/∂xₖ ≈ (yⱼ(x + ε eₖ) − yⱼ(x − ε eₖ)) / 2ε      with an error of order ε² from the formula, 10⁻¹⁶/ε from rounding
 
-which must equal what backward computes for the upstream gradient v. The upstream gradient has to be random: with ones,
-softmax and batch normalisation pass with a backward that returns zero, since their sums are constant.
+must equal what backward gives at xₖ for an upstream gradient that is 1 at yⱼ and 0 elsewhere. For any other upstream
+gradient v, backward must give Σⱼ vⱼ · ∂yⱼ/∂xₖ. That is tried with a random v. With ones it would prove little: softmax
+and batch normalisation pass with a backward that returns zero, since their sums are constant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minidl.backend import to_device
+from minidl.backend import is_floating, to_device, to_host
 from minidl.backpropagation import grad
+from minidl.differences import Line, Tolerance, unit
+from minidl.mistakes import likely_mistake
 from minidl.tensor import Tensor
+
+Place = tuple[int, tuple[int, ...]]  # the number of an input, and an index into it
 
 
 class GradcheckError(AssertionError):
@@ -40,9 +45,11 @@ class GradcheckReport:
     compared: int  # derivatives compared
     worst_absolute: float  # max |analytic − numeric|
     worst_relative: float  # the same over the largest derivative
+    kinks: tuple[Place, ...] = ()  # elements of inputs with a kink within the step: what is there was not compared
 
     def __str__(self) -> str:
-        return f"{self.compared:,} derivatives, worst relative error {self.worst_relative:.1e}"
+        left_out = f"; {len(self.kinks)} element(s) of the inputs lie at a kink" if self.kinks else ""
+        return f"{self.compared:,} derivatives, worst relative error {self.worst_relative:.1e}{left_out}"
 
 
 def gradcheck(
@@ -54,44 +61,63 @@ def gradcheck(
     fast: bool = False,
     seed: int = 0,
 ) -> GradcheckReport:
-    """Compare the gradients of `function(*inputs)` with central differences, for a random upstream gradient.
+    """Compare the gradients of `function(*inputs)` with central differences.
 
     function  takes the inputs as Tensors and returns a Tensor or a tuple of them. Parameters of a module are checked by
               passing them as inputs too: gradcheck(lambda x, *_: module(x), [x, *module.parameters()])
     inputs    those that require gradients are checked; they must be float64
     eps       the step.    A derivative is accepted when |analytic − numeric| ≤ atol + rtol · |numeric|.
-    fast      compare one derivative along a random direction through all inputs, instead of one for each element: two
-              evaluations, besides those that look for randomness, for large blocks and whole models
-    seed      of the random directions; minidl's own generator is not touched
+    fast      compare one derivative, of a random combination of the outputs along a random direction through all
+              inputs, instead of each output's to each element (the Jacobian): for large blocks and whole models
+    seed      of the random numbers; minidl's own generator is not touched
 
-    Raises: GradcheckError naming the input, the index and both values; also when `function` is not deterministic (a
-    function with dropout must call manual_seed itself). TypeError for inputs that are not float64.
+    Where the function has a kink within the step (relu at 0, a tie of maxima) there is no derivative to compare; such
+    elements are reported, unless backward gives something that lies on neither side of the kink.
+
+    Raises: GradcheckError naming the input, the index, both values and, where the numbers give it away, the likely
+    mistake; also when the function or backward gives two results for one input (a function with dropout must call
+    manual_seed itself), changes what it was given, or returns memory that a later call overwrites. RuntimeError, from
+    the engine, for a gradient of the wrong shape or of a dtype with fewer digits. TypeError for inputs that are not
+    float64: in float32, rounding alone is as large as the tolerance.
+
+    >>> x = Tensor(np.array([0.5, -1.5]), requires_grad=True)
+    >>> gradcheck(lambda x: x * x, [x]).compared
+    4
     """
     checked = _inputs_to_check(inputs)
+    targets = [inputs[i] for i in checked]
     random = _random_numbers(seed, 1)
+    tolerance = Tolerance(eps, atol, rtol)
+    given = _snapshot(inputs)
     outputs = _as_tuple(function(*inputs))
-    upstream = [_random_like(random, y) for y in outputs]
+    values = _flat(outputs)
 
-    def total() -> float:
-        results = _as_tuple(function(*inputs))
-        return sum((y.detach() * v).sum().item() for y, v in zip(results, upstream, strict=True))
+    def evaluate() -> np.ndarray:
+        return _flat(_as_tuple(function(*inputs)))
 
-    first, second = total(), total()
-    if not np.isfinite(first):
-        raise GradcheckError(f"gradcheck: the function gives {first}; differences need finite values")
-    if first != second:
+    if not np.isfinite(values).all():
+        raise GradcheckError(
+            f"gradcheck: the function gives {values[~np.isfinite(values)][0]}; differences need finite values"
+        )
+    if not np.array_equal(values, evaluate()):
         raise GradcheckError(
             "gradcheck: the function gave two results for one input; if it draws random numbers, it must restart them "
             "itself, with manual_seed"
         )
-    targets = [inputs[i] for i in checked]
-    gradients = _gradients(outputs, targets, upstream)
-    if all(g is None for g in gradients):
-        raise GradcheckError("gradcheck: the outputs do not depend on any of the inputs; nothing would be compared")
-    analytic = [np.zeros(x.shape) if g is None else g.numpy() for x, g in zip(targets, gradients, strict=True)]
+    _require_unchanged("the function", inputs, given)
+    v = random.standard_normal(len(values))
+    analytic = _backward(outputs, targets, v)
+    _require_unchanged("backward", inputs, given)
+    if not all(np.array_equal(a, b, True) for a, b in zip(analytic, _backward(outputs, targets, v), strict=True)):
+        raise GradcheckError("gradcheck: backward gave two results for one upstream gradient")
     if fast:
-        return _compare_along_direction(total, targets, checked, analytic, random, eps, atol, rtol)
-    return _compare_elements(total, targets, checked, analytic, eps, atol, rtol)
+        report = _compare_along_direction(evaluate, targets, checked, analytic, v, random, tolerance)
+    else:
+        report = _compare_jacobians(evaluate, outputs, targets, checked, analytic, v, tolerance)
+    if not np.array_equal(values, _flat(outputs)):
+        raise GradcheckError("gradcheck: a later call of the function overwrote the result of an earlier one")
+    _require_memory_of_its_own(function, inputs, targets, v)
+    return report
 
 
 def gradgradcheck(
@@ -106,34 +132,178 @@ def gradgradcheck(
     """Check second derivatives: gradcheck of the gradients, as functions of the inputs and of the upstream gradient.
 
     The gradients of a recorded backward pass (create_graph=True) must also be those of an ordinary one.
+
+    >>> x = Tensor(np.array([0.5, -1.5]), requires_grad=True)
+    >>> gradgradcheck(lambda x: x * x, [x]).compared  # of 2 gradients, to 2 inputs and 2 upstream gradients
+    8
     """
     checked = _inputs_to_check(inputs)
-    outputs = _as_tuple(function(*inputs))
+    outputs = [y for y in _as_tuple(function(*inputs)) if y.requires_grad]
     random = _random_numbers(seed, 2)
-    upstream = [Tensor(_random_like(random, y), requires_grad=True) for y in outputs]
+    upstream = [
+        Tensor(to_device(random.standard_normal(y.shape), y.device), dtype=y.dtype, requires_grad=True) for y in outputs
+    ]
 
     def gradients(*arguments: Tensor) -> tuple[Tensor, ...]:
         originals, directions = arguments[: len(inputs)], arguments[len(inputs) :]
-        outputs = _as_tuple(function(*originals))
-        results = _gradients(outputs, [originals[i] for i in checked], directions, create_graph=True)
+        outputs = [y for y in _as_tuple(function(*originals)) if y.requires_grad]
+        results = grad(outputs, [originals[i] for i in checked], directions, create_graph=True, allow_unused=True)
         return tuple(g for g in results if g is not None)
 
     report = gradcheck(gradients, [*inputs, *upstream], eps, atol, rtol, fast, seed)
     # A recorded gradient may be wrong and yet agree with its own derivatives: it must be the ordinary one.
     targets = [inputs[i] for i in checked]
-    ordinary = _gradients(_as_tuple(function(*inputs)), targets, [v.detach() for v in upstream])
+    outputs = [y for y in _as_tuple(function(*inputs)) if y.requires_grad]
+    ordinary = grad(outputs, targets, [v.detach() for v in upstream], allow_unused=True)
     for g, recorded in zip((g for g in ordinary if g is not None), gradients(*inputs, *upstream), strict=True):
         if not np.allclose(g.numpy(), recorded.numpy(), rtol, atol):
             raise GradcheckError("gradgradcheck: with create_graph=True the gradient is another than without")
     return report
 
 
-def _gradients(
-    outputs: Sequence[Tensor], targets: Sequence[Tensor], upstream: Sequence[Any], create_graph: bool = False
-) -> tuple[Tensor | None, ...]:
-    """`grad` of those outputs that require gradients: None for a target that none of them depends on."""
-    pairs = [(y, v) for y, v in zip(outputs, upstream, strict=True) if y.requires_grad]
-    return grad([y for y, _ in pairs], targets, [v for _, v in pairs], create_graph, allow_unused=True)
+# --------------------------------------------------------------------------------------- the function, seen as y = f(x)
+
+
+def _flat(outputs: Iterable[Tensor]) -> np.ndarray:
+    """The floating outputs as one vector (M,) on the host."""
+    return np.concatenate([np.zeros(0), *(y.numpy().ravel() for y in outputs if is_floating(y.dtype))])
+
+
+def _backward(outputs: Sequence[Tensor], targets: Sequence[Tensor], v: np.ndarray) -> list[np.ndarray]:
+    """The gradients to the targets for the upstream gradient v (M,), on the host."""
+    upstream, start = [], 0
+    for y in outputs:
+        if is_floating(y.dtype):
+            if y.requires_grad:
+                part = v[start : start + y.size].reshape(y.shape)
+                upstream.append((y, Tensor(to_device(part, y.device), dtype=y.dtype)))
+            start += y.size
+    before = [to_host(g.data).copy() for _, g in upstream]
+    results = grad([y for y, _ in upstream], targets, [g for _, g in upstream], allow_unused=True, retain_graph=True)
+    if not all(np.array_equal(to_host(g.data), copy) for (_, g), copy in zip(upstream, before, strict=True)):
+        raise GradcheckError("gradcheck: backward wrote into the upstream gradient g: write g * 2, not g *= 2")
+    if all(g is None for g in results):
+        raise GradcheckError("gradcheck: the outputs do not depend on any of the inputs; nothing would be compared")
+    return [np.zeros(x.shape) if g is None else g.numpy() for x, g in zip(targets, results, strict=True)]
+
+
+def _require_memory_of_its_own(
+    function: Callable[..., Any], inputs: Sequence[Tensor], targets: Sequence[Tensor], v: np.ndarray
+) -> None:
+    """Used twice in one graph, the function's gradients are those of both uses together."""
+    once, again = _as_tuple(function(*inputs)), _as_tuple(function(*inputs))
+    alone = _backward(once, targets, v)
+    both = _backward([*once, *again], targets, np.concatenate([v, 2 * v]))
+    if not all(np.allclose(b, 3 * a, rtol=1e-9, atol=1e-9) for a, b in zip(alone, both, strict=True)):
+        raise GradcheckError(
+            "gradcheck: used twice in one graph, the function gives other gradients than used once: does it return "
+            "memory that it writes to again?"
+        )
+
+
+def _snapshot(inputs: Sequence[Any]) -> list[np.ndarray]:
+    return [to_host(x.data).copy() for x in inputs if isinstance(x, Tensor)]
+
+
+def _require_unchanged(who: str, inputs: Sequence[Any], given: list[np.ndarray]) -> None:
+    tensors = [(i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor)]
+    for (i, x), before in zip(tensors, given, strict=True):
+        if not np.array_equal(to_host(x.data), before, equal_nan=is_floating(x.dtype)):
+            raise GradcheckError(f"gradcheck: {who} wrote into input {i}, of shape {x.shape}", [i])
+
+
+# -------------------------------------------------------------------------------------------------- the two comparisons
+
+
+def _compare_jacobians(
+    evaluate: Callable[[], np.ndarray],
+    outputs: Sequence[Tensor],
+    targets: list[Tensor],
+    numbers: list[int],
+    analytic: list[np.ndarray],
+    v: np.ndarray,
+    tolerance: Tolerance,
+) -> GradcheckReport:
+    """Every derivative ∂yⱼ/∂xₖ: a row by a backward pass from yⱼ, a column by moving xₖ."""
+    M = len(v)
+    rows = [_backward(outputs, targets, one) for one in np.eye(M)]
+    compared, worst, largest, kinks = 0, 0.0, 0.0, []
+    for i, (number, x) in enumerate(zip(numbers, targets, strict=True)):
+        jacobian = np.array([row[i] for row in rows]).reshape(M, x.size)  # (M, K)
+        numeric = np.zeros((M, x.size))
+        smooth = np.ones((M, x.size), dtype=bool)
+        for k, index in enumerate(np.ndindex(x.shape)):
+            line = Line(evaluate, [x], [unit(x.shape, index)])
+            numeric[:, k] = line.slopes(tolerance.eps)
+            differs = ~tolerance.accepts(jacobian[:, k], numeric[:, k])
+            if differs.any():
+                smooth[:, k] = ~(differs & line.is_kinked(jacobian[:, k], tolerance))
+                kinks += [] if smooth[:, k].all() else [(number, index)]
+        wrong = smooth & ~tolerance.accepts(jacobian, numeric)
+        if wrong.any():
+            j, k = (int(axis[0]) for axis in np.nonzero(wrong))
+            index = tuple(map(int, np.unravel_index(k, x.shape)))
+            ignores_upstream = all(np.array_equal(row[i], analytic[i]) for row in rows)
+            mistake = likely_mistake(analytic[i], (v @ numeric).reshape(x.shape), ignores_upstream)
+            raise GradcheckError(
+                f"gradcheck: input {number}, of shape {x.shape}, at index {index}: backward gives "
+                f"{jacobian[j, k]:.10g}, the difference quotient {numeric[j, k]:.10g}, for output element {j} of {M}"
+                + (f". Over a random upstream gradient, {mistake}" if mistake else ""),
+                [number],
+            )
+        if not np.allclose(v @ jacobian, analytic[i].ravel(), rtol=1e-9, atol=1e-9):
+            raise GradcheckError(
+                f"gradcheck: input {number}, of shape {x.shape}: backward is right for upstream gradients of a single "
+                "1, but not for a random one, as if it were not linear in g",
+                [number],
+            )
+        compared += int(smooth.sum())
+        worst = max(worst, float(abs(jacobian - numeric)[smooth].max(initial=0.0)))
+        largest = max(largest, float(abs(numeric)[smooth].max(initial=0.0)))
+    if kinks and not compared:
+        raise GradcheckError("gradcheck: every derivative lies at a kink; nothing would be compared")
+    return GradcheckReport(compared, worst, worst / largest if largest else 0.0, tuple(kinks))
+
+
+def _compare_along_direction(
+    evaluate: Callable[[], np.ndarray],
+    targets: list[Tensor],
+    numbers: list[int],
+    analytic: list[np.ndarray],
+    v: np.ndarray,
+    random: np.random.Generator,
+    tolerance: Tolerance,
+) -> GradcheckReport:
+    """One derivative: that of Σ v·y with all inputs moved at once along a random direction u of length 1, Σ g·u."""
+
+    def total() -> np.ndarray:
+        return np.array([v @ evaluate()])
+
+    directions = [random.standard_normal(x.shape) for x in targets]
+    length = np.sqrt(sum((u * u).sum() for u in directions))
+    directions = [u / length for u in directions]
+    expected = np.array([sum((a * u).sum() for a, u in zip(analytic, directions, strict=True))])
+    line = Line(total, targets, directions)
+    numeric = line.slopes(tolerance.eps)
+    if not tolerance.accepts(expected, numeric)[0]:
+        numeric = line.slopes(tolerance.eps / 32)  # with many inputs, one of them has a kink within the larger step
+    if not tolerance.accepts(expected, numeric)[0]:
+        wrong = []
+        for number, x, a, u in zip(numbers, targets, analytic, directions, strict=True):  # now one input at a time
+            u = u / max(float(np.linalg.norm(u)), tolerance.eps)
+            if not tolerance.accepts((a * u).sum(), Line(total, [x], [u]).slopes(tolerance.eps))[0]:
+                wrong.append(number)
+        raise GradcheckError(
+            f"gradcheck: along a random direction through all inputs backward gives {expected[0]:.10g}, the difference "
+            f"quotient {numeric[0]:.10g}; taken by itself, the gradient is wrong to input(s) {wrong or 'none'}; "
+            "fast=False finds the elements, and kinks",
+            wrong,
+        )
+    error = float(abs(expected - numeric)[0])
+    return GradcheckReport(1, error, error / abs(float(numeric[0])) if numeric[0] else 0.0)
+
+
+# ------------------------------------------------------------------------------------------------------------- checks
 
 
 def _inputs_to_check(inputs: Sequence[Any]) -> list[int]:
@@ -152,82 +322,12 @@ def _inputs_to_check(inputs: Sequence[Any]) -> list[int]:
     return checked
 
 
-def _compare_elements(
-    total: Callable[[], float],
-    targets: list[Tensor],
-    numbers: list[int],
-    analytic: list[np.ndarray],
-    eps: float,
-    atol: float,
-    rtol: float,
-) -> GradcheckReport:
-    """Move each element of each input by ±eps, and compare the slope with its analytic gradient."""
-    worst = largest = 0.0
-    for number, x, a in zip(numbers, targets, analytic, strict=True):
-        numeric = np.zeros(x.shape)
-        for index in np.ndindex(x.shape):
-            direction = np.zeros(x.shape)
-            direction[index] = 1.0
-            numeric[index] = _slope(total, [x], [direction], eps)
-            if not abs(a[index] - numeric[index]) <= atol + rtol * abs(numeric[index]):
-                raise GradcheckError(
-                    f"gradcheck: input {number}, of shape {x.shape}, at index {index}: backward gives "
-                    f"{float(a[index]):.10g}, the difference quotient {float(numeric[index]):.10g}",
-                    [number],
-                )
-        if x.size:
-            worst = max(worst, float(abs(a - numeric).max()))
-            largest = max(largest, float(abs(numeric).max()))
-    return GradcheckReport(sum(x.size for x in targets), worst, worst / largest if largest else 0.0)
-
-
-def _compare_along_direction(
-    total: Callable[[], float],
-    targets: list[Tensor],
-    numbers: list[int],
-    analytic: list[np.ndarray],
-    random: np.random.Generator,
-    eps: float,
-    atol: float,
-    rtol: float,
-) -> GradcheckReport:
-    """Move all inputs at once along a random direction of length 1; its slope is the sum of gradient · direction."""
-    directions = [random.standard_normal(x.shape) for x in targets]
-    length = np.sqrt(sum((u * u).sum() for u in directions))
-    directions = [u / length for u in directions]
-    expected = sum(float((a * u).sum()) for a, u in zip(analytic, directions, strict=True))
-    numeric = _slope(total, targets, directions, eps)
-    error = abs(expected - numeric)
-    if not error <= atol + rtol * abs(numeric):
-        wrong = []
-        for number, x, a, u in zip(numbers, targets, analytic, directions, strict=True):  # now one input at a time
-            u = u * length / max(float(np.linalg.norm(u * length)), eps)
-            slope = _slope(total, [x], [u], eps)
-            if not abs((a * u).sum() - slope) <= atol + rtol * abs(slope):
-                wrong.append(number)
-        raise GradcheckError(
-            f"gradcheck: along a random direction through all inputs backward gives {expected:.10g}, the difference "
-            f"quotient {numeric:.10g}; taken by itself, the gradient is wrong to input(s) {wrong or 'none'}",
-            wrong,
-        )
-    return GradcheckReport(1, error, error / abs(numeric) if numeric else 0.0)
-
-
-def _slope(total: Callable[[], float], tensors: list[Tensor], directions: list[np.ndarray], eps: float) -> float:
-    """(L(x + eps·u) − L(x − eps·u)) / 2eps. The data is replaced, not changed, and put back whatever happens."""
-    originals = [x.data for x in tensors]
-    steps = [to_device(eps * u, x.device) for x, u in zip(tensors, directions, strict=True)]
-    try:
-        for x, original, step in zip(tensors, originals, steps, strict=True):
-            x.data = (Tensor._wrap(original) + step).data
-        above = total()
-        for x, original, step in zip(tensors, originals, steps, strict=True):
-            x.data = (Tensor._wrap(original) - step).data
-        below = total()
-    finally:
-        for x, original in zip(tensors, originals, strict=True):
-            x.data = original
-    return (above - below) / (2 * eps)
+def _as_tuple(outputs: Any) -> tuple[Tensor, ...]:
+    several = tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
+    for y in several:
+        if not isinstance(y, Tensor):
+            raise TypeError(f"gradcheck: the function must return a Tensor or a tuple of them, got {type(y).__name__}")
+    return several
 
 
 def _random_numbers(seed: int, stream: int) -> np.random.Generator:
@@ -237,16 +337,3 @@ def _random_numbers(seed: int, stream: int) -> np.random.Generator:
     orthogonal to x, vanishes for it.
     """
     return np.random.default_rng([seed, stream])
-
-
-def _random_like(random: np.random.Generator, y: Tensor) -> Any:
-    """Standard normal numbers in the shape and on the device of y."""
-    return to_device(random.standard_normal(y.shape), y.device)
-
-
-def _as_tuple(outputs: Any) -> tuple[Tensor, ...]:
-    several = tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
-    for y in several:
-        if not isinstance(y, Tensor):
-            raise TypeError(f"gradcheck: the function must return a Tensor or a tuple of them, got {type(y).__name__}")
-    return several

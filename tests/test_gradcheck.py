@@ -266,12 +266,12 @@ def test_a_wrong_window_is_seen():
 def test_the_report(device):
     x, w = leaf(2, 3, device=device), leaf(3, device=device)
     report = gradcheck(lambda x, w: exp(x) @ w, [x, w])
-    assert report.compared == 9
+    assert report.compared == 2 * 9, "2 outputs, 9 inputs"
     assert 0 < report.worst_absolute < 1e-8
     assert 0 < report.worst_relative < 1e-8
-    assert str(report) == f"9 derivatives, worst relative error {report.worst_relative:.1e}"
+    assert str(report) == f"18 derivatives, worst relative error {report.worst_relative:.1e}"
     assert gradcheck(lambda x, w: exp(x) @ w, [x, w], fast=True).compared == 1
-    assert gradgradcheck(lambda x, w: exp(x) @ w, [x, w]).compared == 11
+    assert gradgradcheck(lambda x, w: exp(x) @ w, [x, w]).compared == 9 * 11
 
 
 def test_the_error_names_input_index_and_both_values():
@@ -308,7 +308,7 @@ def multiplied(factors, gradients):
 
 def test_only_inputs_that_require_gradients_are_checked():
     calls = gradcheck(lambda a, b, n: a * b * n, [leaf(2), Tensor(np.ones(2)), 3])
-    assert calls.compared == 2
+    assert calls.compared == 2 * 2
 
 
 def test_several_outputs_are_all_checked():
@@ -352,7 +352,7 @@ def test_a_function_that_does_not_depend_on_its_inputs_is_not_checked(check, fas
 
 
 def test_an_input_that_is_not_used_has_derivative_zero():
-    assert gradcheck(lambda x, y: x * 2, [leaf(2), leaf(3)]).compared == 5
+    assert gradcheck(lambda x, y: x * 2, [leaf(2), leaf(3)]).compared == 2 * 5
     with pytest.raises(GradcheckError, match="input 1"):
         gradcheck(lambda x, y: x * y.detach(), [leaf(2), leaf(2)])
 
@@ -471,3 +471,187 @@ def test_a_recorded_gradient_that_is_not_the_ordinary_one_is_rejected():
     minidl.gradcheck(lambda x: TwoFaced()(x), [x])
     with pytest.raises(GradcheckError, match="with create_graph=True"):
         minidl.gradgradcheck(lambda x: TwoFaced()(x), [x])
+
+
+# ---- kinks
+
+
+def test_a_kink_at_the_input_is_reported_and_not_compared():
+    x = Tensor(np.array([1.0, 0.0, -1.0]), requires_grad=True)
+    for f, index in ((minidl.functional.relu, (1,)), (lambda x: x.clip(-1.0, 0.5), (2,))):
+        report = gradcheck(f, [x])
+        assert report.compared == 8, "of nine"
+        assert report.kinks == ((0, index),)
+    assert str(report).endswith("; 1 element(s) of the inputs lie at a kink")
+    assert gradcheck(minidl.functional.relu, [leaf(2)]).kinks == ()
+
+
+def test_a_kink_beside_the_input_within_the_step_is_reported():
+    for distance in (3e-7, -3e-7):
+        x = Tensor(np.array([1.0, distance]), requires_grad=True)
+        assert gradcheck(minidl.functional.relu, [x]).kinks == ((0, (1,)),)
+
+
+def test_a_tie_is_a_kink_of_both():
+    x = Tensor([1.0, 3.0, 3.0], dtype="float64", requires_grad=True)
+    assert gradcheck(lambda x: x.max(), [x]).kinks == ((0, (1,)), (0, (2,)))
+
+
+def test_a_subgradient_in_the_middle_is_what_differences_give_too():
+    x = Tensor([0.0, 1.0], dtype="float64", requires_grad=True)
+    assert gradcheck(minidl.absolute, [x]).kinks == ()
+
+
+def test_what_lies_on_neither_side_of_a_kink_is_wrong():
+    kind = function(lambda self, x: np.maximum(x, 0), lambda self, g, x: g * ((x > 0) + 1.5 * (x == 0)))
+    with pytest.raises(GradcheckError, match=r"at index \(1,\): backward gives 1.5, the difference quotient 0.5"):
+        gradcheck(lambda x: kind()(x), [Tensor(np.array([1.0, 0.0]), requires_grad=True)])
+
+
+def test_beside_a_kink_a_wrong_gradient_is_still_seen():
+    kind = function(lambda self, x: np.maximum(x, 0), lambda self, g, x: g * (2.0 * (x > 0)))
+    for beside in (3e-7, 2e-4):
+        with pytest.raises(GradcheckError, match=r"at index \(1,\): backward gives 2"):
+            gradcheck(lambda x: kind()(x), [Tensor(np.array([-1.0, beside]), requires_grad=True)])
+
+
+def test_where_all_is_a_kink_nothing_would_be_compared():
+    with pytest.raises(GradcheckError, match="every derivative lies at a kink; nothing would be compared"):
+        gradcheck(minidl.functional.relu, [Tensor(np.zeros(1), requires_grad=True)])
+
+
+def test_fast_takes_a_smaller_step_where_one_of_many_inputs_has_a_kink_in_the_larger():
+    x = Tensor(np.array([1.0, 2e-7]), requires_grad=True)
+    gradcheck(minidl.functional.relu, [x], fast=True)
+
+
+# ---- manners
+
+
+def doubled(backward, forward=lambda self, x: x * 2, **options):
+    kind = function(forward, backward, **options)
+    return lambda x: kind()(x)
+
+
+def test_a_backward_that_writes_into_g_is_seen():
+    def writes(self, g):
+        g *= 2
+        return g
+
+    for fast in (False, True):
+        with pytest.raises(GradcheckError, match="backward wrote into the upstream gradient g"):
+            gradcheck(doubled(writes), [leaf(2)], fast=fast)
+
+
+def test_a_forward_that_writes_into_its_input_is_seen():
+    def writes(self, x):
+        x *= 2
+        return x.copy()
+
+    with pytest.raises(GradcheckError, match=r"(two results for one input|the function wrote into input 0)"):
+        gradcheck(doubled(lambda self, g: g * 2, forward=writes), [leaf(2)])
+
+    def tidies(self, x):  # the same result each time
+        y = 2 * abs(x)
+        x[...] = abs(x)
+        return y
+
+    with pytest.raises(GradcheckError, match=r"the function wrote into input 0, of shape \(2,\)"):
+        gradcheck(
+            doubled(lambda self, g: g * 2, forward=tidies), [Tensor([-1.0, 2.0], dtype="float64", requires_grad=True)]
+        )
+
+
+def test_a_backward_that_writes_into_its_input_is_seen():
+    def writes(self, g, x):
+        slope = 2 * x
+        x += 1
+        return g * slope
+
+    with pytest.raises(GradcheckError):
+        gradcheck(doubled(writes, forward=lambda self, x: x * x), [leaf(2)])
+
+    def tidies(self, g, x):
+        x[...] = abs(x)
+        return g * 2
+
+    with pytest.raises(GradcheckError, match=r"backward wrote into input 0"):
+        gradcheck(doubled(tidies), [Tensor([-1.0, 2.0], dtype="float64", requires_grad=True)])
+
+
+def test_a_backward_with_two_answers_is_seen():
+    rng = np.random.default_rng(0)
+    with pytest.raises(GradcheckError, match="backward gave two results for one upstream gradient"):
+        gradcheck(doubled(lambda self, g: g * (2 + 1e-8 * rng.standard_normal())), [leaf(2)])
+
+
+def test_a_result_that_a_later_call_overwrites_is_seen():
+    memory = np.zeros(2)
+
+    def reuses(self, x):
+        np.multiply(x, 2, out=memory)
+        return memory
+
+    with pytest.raises(GradcheckError, match="a later call of the function overwrote the result of an earlier one"):
+        gradcheck(doubled(lambda self, g: g * 2, forward=reuses), [leaf(2)])
+
+
+def test_a_gradient_that_a_later_backward_overwrites_is_seen():
+    memory = np.zeros(2)
+
+    def reuses(self, g):
+        np.multiply(g, 2, out=memory)
+        return memory
+
+    with pytest.raises(GradcheckError, match="used twice in one graph, the function gives other gradients"):
+        gradcheck(doubled(reuses), [leaf(2)])
+
+
+def test_a_backward_that_is_not_linear_in_g_is_seen():
+    """Right for upstream gradients that are one 1 among zeros, of which the Jacobian is made."""
+    with pytest.raises(GradcheckError, match="not for a random one, as if it were not linear in g"):
+        gradcheck(doubled(lambda self, g: g * g * 2), [leaf(3)])
+
+
+def test_a_gradient_of_another_shape_is_seen():
+    with pytest.raises(
+        RuntimeError, match=r"Checked.backward, gradient to input 0: expected shape \(2, 3\), got \(3,\)$"
+    ):
+        gradcheck(doubled(lambda self, g: g[0]), [leaf(2, 3)])
+    kind = function(lambda self, a, b: a * b, lambda self, g, a, b: (g * b, g * a))
+    with pytest.raises(RuntimeError, match=r"expected shape \(3,\), got \(2, 3\); sum_to adds up what broadcasting"):
+        gradcheck(lambda a, b: kind()(a, b), [leaf(2, 3), leaf(3)])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bool", "int64"])
+def test_a_gradient_of_a_dtype_with_fewer_digits_is_seen(dtype):
+    with pytest.raises(RuntimeError, match=f"expected float64, got {dtype}: digits were lost on the way"):
+        gradcheck(doubled(lambda self, g: (g * 2).astype(dtype)), [leaf(2)])
+
+
+# ---- the likely mistake
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    {
+        "ignores g": "it is the same for every upstream gradient: backward does not multiply by g",
+        "wrong sign": "its sign is wrong",
+        "mean for sum": "it is 3 times too small: a mean where a sum belongs?",
+        "swapped axes": r"its axes are exchanged: a transpose to \(1, 0\) is missing",
+        "off-by-one crop": "along axis 1 it is one element ahead of where it should be",
+        "one element wrong": "1 of its 6 elements are wrong, the others right",
+        "softmax with dx = 0": "it is zero",
+        "a reused input counted once": "it is 3 times too small",
+    }.items(),
+)
+def test_the_likely_mistake_is_named(name, mistake):
+    f, inputs = written(name, "wrong")
+    with pytest.raises(GradcheckError, match=f"Over a random upstream gradient, {mistake}"):
+        gradcheck(f, inputs)
+
+
+def test_where_the_numbers_tell_nothing_no_mistake_is_named():
+    f, inputs = written("softmax as if outputs were independent", "wrong")
+    with pytest.raises(GradcheckError, match=r"for output element \d of 6$"):
+        gradcheck(f, inputs)
