@@ -59,7 +59,7 @@ def minidl_engine(case: Case) -> Engine:
 
 
 def naive_engine(case: Case) -> Engine:
-    """The loops of `minidl/naive.py`."""
+    """The loops of `minidl/naive/`."""
     x, w, g = inputs(case)
 
     def both() -> Result:

@@ -6,7 +6,9 @@ from minidl.backend import Device, DeviceError, device, manual_seed
 from minidl.backpropagation import grad
 from minidl.gradcheck import gradcheck, gradgradcheck
 from minidl.ops.choice import maximum, minimum, where
+from minidl.ops.einsum import einsum
 from minidl.ops.elementwise import absolute, exp, log, sqrt
+from minidl.ops.matmul import outer
 from minidl.ops.shape import concatenate, stack
 from minidl.tensor import Tensor
 from minidl.version import __version__
@@ -20,6 +22,7 @@ __all__ = [
     "absolute",
     "concatenate",
     "device",
+    "einsum",
     "exp",
     "functional",
     "grad",
@@ -33,6 +36,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "outer",
     "sqrt",
     "stack",
     "where",

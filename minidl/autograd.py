@@ -27,7 +27,11 @@ _state = threading.local()  # each thread records, or does not, for itself
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations on tensors are being recorded for a later backward pass."""
+    """Whether operations on tensors are being recorded for a later backward pass.
+
+    >>> minidl.is_grad_enabled()
+    True
+    """
     return getattr(_state, "recording", True)
 
 
@@ -43,7 +47,13 @@ def recording(on: bool) -> Iterator[None]:
 
 
 def no_grad() -> contextlib._GeneratorContextManager[None]:
-    """Compute without recording: `with no_grad(): ...`, or `@no_grad()` above a function."""
+    """Compute without recording: `with no_grad(): ...`, or `@no_grad()` above a function.
+
+    >>> x = Tensor([1.0], requires_grad=True)
+    >>> with minidl.no_grad():
+    ...     print((x * 2).requires_grad)
+    False
+    """
     return recording(False)
 
 

@@ -32,6 +32,11 @@ def backward(
     Raises: RuntimeError when nothing here requires a gradient, when the graph was freed by an earlier backward, when a
     tensor it needs has been changed since (by an optimizer's step, say), or when `gradient` is missing for a tensor
     that is not a scalar.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    Tensor([2., 4.], dtype=float32, device=cpu)
     """
     found = _backpropagate([tensor], [gradient], None, create_graph, retain_graph or create_graph)
     with recording(create_graph):
@@ -60,6 +65,11 @@ def grad(
     retain_graph     keep what the graph saved for another backward; by default, what create_graph says
 
     Raises: RuntimeError for an input that requires no gradient or, without allow_unused, is not used.
+
+    >>> x = Tensor([3.0], requires_grad=True)
+    >>> (first,) = minidl.grad(x**3, x, create_graph=True)
+    >>> first.detach(), minidl.grad(first, x)[0]
+    (Tensor([27.], dtype=float32, device=cpu), Tensor([18.], dtype=float32, device=cpu))
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)

@@ -81,7 +81,7 @@ def gradcheck(
     float64: in float32, rounding alone is as large as the tolerance.
 
     >>> x = Tensor(np.array([0.5, -1.5]), requires_grad=True)
-    >>> gradcheck(lambda x: x * x, [x]).compared
+    >>> minidl.gradcheck(lambda x: x * x, [x]).compared  # two outputs, two inputs
     4
     """
     checked = _inputs_to_check(inputs)
@@ -131,10 +131,11 @@ def gradgradcheck(
 ) -> GradcheckReport:
     """Check second derivatives: gradcheck of the gradients, as functions of the inputs and of the upstream gradient.
 
-    The gradients of a recorded backward pass (create_graph=True) must also be those of an ordinary one.
+    The gradients of a recorded backward pass (create_graph=True) must also be those of an ordinary one. Arguments,
+    tolerances and errors are those of gradcheck (function, inputs, eps, atol, rtol, fast, seed).
 
     >>> x = Tensor(np.array([0.5, -1.5]), requires_grad=True)
-    >>> gradgradcheck(lambda x: x * x, [x]).compared  # of 2 gradients, to 2 inputs and 2 upstream gradients
+    >>> minidl.gradgradcheck(lambda x: x * x, [x]).compared  # of 2 gradients, to 2 inputs and 2 upstream gradients
     8
     """
     checked = _inputs_to_check(inputs)

@@ -202,6 +202,15 @@ class Tensor:
     def __int__(self) -> int:
         return int(self.item())
 
+    def __index__(self) -> int:
+        """As the bound of a range or slice, and as an index of a list: one whole number, on the CPU."""
+        if self.ndim != 0 or self.dtype.kind not in "iu" or self.device != CPU:
+            raise TypeError(
+                f"only an integer tensor of shape () on the CPU is an index, got {self.dtype} of shape {self.shape} "
+                f"on {self.device}; .item() is its value"
+            )
+        return int(self.item())
+
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
@@ -237,14 +246,24 @@ class Tensor:
     __neg__: ClassVar[Op]
     __abs__: ClassVar[Op]
     __getitem__: ClassVar[Op]
+    gather: ClassVar[Op]
+    take_along_axis: ClassVar[Op]
+    index_select: ClassVar[Op]
+    index_add: ClassVar[Op]
     reshape: ClassVar[Op]
     flatten: ClassVar[Op]
+    unflatten: ClassVar[Op]
     transpose: ClassVar[Op]
     permute: ClassVar[Op]
     swapaxes: ClassVar[Op]
+    moveaxis: ClassVar[Op]
     squeeze: ClassVar[Op]
     unsqueeze: ClassVar[Op]
     expand: ClassVar[Op]
+    flip: ClassVar[Op]
+    roll: ClassVar[Op]
+    tile: ClassVar[Op]
+    repeat: ClassVar[Op]
     pad: ClassVar[Op]
     copy: ClassVar[Op]
     astype: ClassVar[Op]
@@ -260,9 +279,19 @@ class Tensor:
     sum: ClassVar[Op]
     mean: ClassVar[Op]
     var: ClassVar[Op]
+    std: ClassVar[Op]
+    norm: ClassVar[Op]
     max: ClassVar[Op]
     min: ClassVar[Op]
+    argmax: ClassVar[Op]
+    argmin: ClassVar[Op]
+    sort: ClassVar[Callable[..., tuple[Tensor, Tensor]]]
+    argsort: ClassVar[Op]
+    topk: ClassVar[Callable[..., tuple[Tensor, Tensor]]]
     prod: ClassVar[Op]
+    any: ClassVar[Op]
+    all: ClassVar[Op]
+    cumsum: ClassVar[Op]
     split: ClassVar[Callable[..., tuple[Tensor, ...]]]
     backward: ClassVar[Callable[..., None]]
     T: ClassVar[Any]  # a property

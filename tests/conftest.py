@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import fakecupy
 import numpy as np
 import pytest
+import report
 from hypothesis import HealthCheck, settings
 
 import minidl
@@ -63,6 +64,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     if REQUIRE_GPU and report.skipped and item.get_closest_marker("gpu"):
         report.outcome, report.longrepr = "failed", f"MINIDL_REQUIRE_GPU=1, but skipped: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have counted: samples compared, mistakes found."""
+    if report.lines:
+        terminalreporter.section("what was proven")
+        for line in report.lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(autouse=True)

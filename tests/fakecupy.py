@@ -76,7 +76,7 @@ COMPUTATIONS = """
     concatenate(tup, axis, out, *, dtype, casting) stack(tup, axis, out, *, dtype, casting) hstack(tup) vstack(tup)
     pad(array, pad_width, mode, *, constant_values) roll(a, shift, axis) tile(A, reps) repeat(a, repeats, axis)
     clip(a, a_min, a_max, out) take(a, indices, axis, out) take_along_axis(a, indices, axis)
-    tril(m, k) triu(m, k) diff(a, n, axis) sort(a, axis) argsort(a, axis) searchsorted(a, v, side)
+    tril(m, k) triu(m, k) diff(a, n, axis) sort(a, axis) searchsorted(a, v, side)
     isin(element, test_elements)
     matmul(x1, x2, out) dot(a, b, out) outer(a, b, out) inner(a, b) tensordot(a, b, axes)
     einsum(subscripts, *operands, dtype, optimize)
@@ -694,6 +694,14 @@ def where(condition, x=None, y=None):
         return condition.nonzero()
     _require_operands("where", [x, y])
     return _run("where", np.where, "computation", [condition, x, y], {})
+
+
+def argsort(a: ndarray, axis=-1, kind=None) -> ndarray:
+    """CuPy sorts in one way: equal elements keep their order, NaN comes last."""
+    _require_array("argsort", "a", a)
+    if kind not in (None, "stable"):
+        raise ValueError("kind can only be None or 'stable'")
+    return _run("argsort", np.argsort, "computation", [a], {"axis": axis, "kind": "stable"})
 
 
 def result_type(*arrays_and_dtypes):

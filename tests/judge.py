@@ -54,6 +54,50 @@ def torch_value_and_gradients(function, arrays, layouts, g, output_layout=None):
     return _permuted(y.detach().numpy(), FROM_TORCH.get(output_layout)), gradients
 
 
+# PyTorch's windowed functions, on its tensors; but padding may be ((top, bottom), (left, right)), and rows are ours:
+# (N, L, KH·KW·C).
+
+
+def torch_conv2d(torch_f, x, weight, bias=None, padding=0, **options):
+    return torch_f.conv2d(_torch_padded(torch_f, x, padding), weight, bias, **options)
+
+
+def torch_conv_transpose2d(torch_f, x, weight, bias=None, padding=0, output_padding=0, **options):
+    if not _is_one_sided(padding):
+        return torch_f.conv_transpose2d(x, weight, bias, padding=padding, output_padding=output_padding, **options)
+    (top, bottom), (left, right) = padding
+    rows, cols = output_padding if isinstance(output_padding, tuple) else (output_padding, output_padding)
+    y = torch_f.pad(torch_f.conv_transpose2d(x, weight, **options), (-left, cols - right, -top, rows - bottom))
+    return y if bias is None else y + bias[:, None, None]
+
+
+def torch_unfold(torch_f, x, kernel_size, padding=0, **options):
+    y = torch_f.unfold(_torch_padded(torch_f, x, padding), kernel_size, **options)  # (N, C·KH·KW, L)
+    (N, features, L), C = y.shape, x.shape[1]
+    return y.reshape(N, C, features // C, L).permute(0, 3, 2, 1).reshape(N, L, features)
+
+
+def torch_fold(torch_f, x, output_size, kernel_size, padding=0, **options):
+    N, L, features = x.shape
+    area = np.prod(kernel_size) if isinstance(kernel_size, tuple) else kernel_size**2
+    x = x.reshape(N, L, area, features // area).permute(0, 3, 2, 1).reshape(N, features, L)
+    if not _is_one_sided(padding):
+        return torch_f.fold(x, output_size, kernel_size, padding=padding, **options)
+    (H, W), ((top, bottom), (left, right)) = output_size, padding
+    y = torch_f.fold(x, (top + H + bottom, left + W + right), kernel_size, **options)
+    return y[:, :, top : top + H, left : left + W]
+
+
+def _torch_padded(torch_f, x, padding):
+    sides = padding if isinstance(padding, tuple) else (padding, padding)
+    (top, bottom), (left, right) = (side if isinstance(side, tuple) else (side, side) for side in sides)
+    return torch_f.pad(x, (left, right, top, bottom))
+
+
+def _is_one_sided(padding):
+    return isinstance(padding, tuple) and isinstance(padding[0], tuple)
+
+
 def _permuted(array, axes):
     return array if axes is None else array.transpose(axes)
 
@@ -110,10 +154,11 @@ def check_float32(function, arrays, device):
 
 
 def scattered(x, axis=0):
-    """The tensor x again, as a view whose memory is not contiguous."""
+    """The tensor x again, as a view whose memory is not contiguous; with axis=-1 no two elements are neighbours."""
     order = list(range(x.ndim))[::-1]
-    doubled = minidl.stack([x.transpose(order), x.transpose(order)], axis=axis)  # a second copy between the first
-    return (doubled[0] if axis == 0 else doubled[:, 0]).transpose(order)
+    backwards = x.transpose(order).copy()  # or NumPy would keep the order of the memory in what follows
+    doubled = minidl.stack([backwards, backwards], axis=axis)  # a second copy between the first
+    return doubled[(slice(None),) * (axis % doubled.ndim) + (0,)].transpose(order)
 
 
 def separated(rng, shape):

@@ -30,17 +30,24 @@ def test_first_and_second_derivatives(name):
         assert report.worst_relative < 1e-5
         assert np.isfinite(report.worst_absolute)
     if name not in models.names():
-        inputs = sum(np.prod(x.shape, dtype=int) for x in inputs_of(name))
-        assert first.compared == inputs, "not every derivative was compared"
-        assert second.compared > inputs, "the upstream gradient was left out"
+        inputs, outputs = sizes_of(name)
+        assert first.compared == inputs * outputs, "not every derivative was compared"
+        # Of each gradient (some inputs may have none) to each input, and to each upstream gradient.
+        assert second.compared % (inputs + outputs) == 0, "the upstream gradient was left out"
 
 
-def inputs_of(name):
-    """What the check must differentiate with respect to: the operator's inputs; the block's input and parameters."""
+def sizes_of(name):
+    """How many numbers the check starts from (a block's parameters are inputs too), and how many it ends in."""
     if name in checks.operators():
-        return checks.operators()[name].inputs()
-    build, shape = next(family[name] for family in checks.BLOCKS.values() if name in family)
-    return [np.zeros(shape), *build().parameters()]
+        check = checks.operators()[name]
+        inputs, outputs = check.inputs(), check.function(*check.inputs())
+    else:
+        build, shape = next(family[name] for family in checks.BLOCKS.values() if name in family)
+        block = build()
+        inputs = [np.zeros(shape), *block.parameters()]
+        outputs = block(minidl.Tensor(np.random.default_rng(0).standard_normal(shape), dtype="float32"))
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    return sum(x.size for x in inputs), sum(y.size for y in outputs if y.requires_grad)
 
 
 # ------------------------------------------------------------------------------------------------- nothing left out

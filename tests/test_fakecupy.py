@@ -72,6 +72,7 @@ CALLS = {
     "dot": lambda m, a: a[0].dot(a[1].T),
     "sort": lambda m, a: m.sort(a, axis=1),
     "argsort": lambda m, a: a.argsort(1),
+    "stable argsort": lambda m, a: m.argsort(a, axis=1, kind="stable"),
     "isfinite": lambda m, a: m.isfinite(m.log(a + 5)),
     "astype": lambda m, a: a.astype(m.float32),
     "tril": lambda m, a: m.tril(a[0]),
@@ -464,6 +465,12 @@ def test_add_at_accumulates_and_lacks_int64():
         xp.add.at(xp.zeros(3, xp.int64), xp.asarray([0]), 1)
     with pytest.raises(NotImplementedError, match="multiply.at"):
         xp.multiply.at(sums, xp.asarray([0]), 2.0)
+
+
+def test_argsort_knows_one_kind(x):
+    assert xp.argsort(xp.asarray([2, 1, 2, 1] * 20)).tolist()[:40] == list(range(1, 80, 2))
+    with pytest.raises(ValueError, match="None or 'stable'"):
+        xp.argsort(x, kind="quicksort")
 
 
 def test_an_index_out_of_range_raises(x):

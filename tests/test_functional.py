@@ -27,12 +27,47 @@ def test_the_list_is_complete_and_documented():
 
 @pytest.mark.torch
 @pytest.mark.parametrize(
-    "name", ["batch_norm", "cross_entropy", "dropout", "mse_loss", "relu", "softmax", "log_softmax"]
+    "name",
+    [
+        "batch_norm",
+        "layer_norm",
+        "group_norm",
+        "instance_norm",
+        "rms_norm",
+        "local_response_norm",
+        "normalize",
+        "cross_entropy",
+        "dropout",
+        "relu",
+        "relu6",
+        "hardtanh",
+        "hardsigmoid",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "silu",
+        "mish",
+        "hardswish",
+        "softmax",
+        "log_softmax",
+        "dropout2d",
+        "nll_loss",
+        "mse_loss",
+        "l1_loss",
+        "smooth_l1_loss",
+        "huber_loss",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+        "kl_div",
+        "unfold",
+        "fold",
+        "interpolate",
+    ],
 )
 def test_names_order_and_defaults_are_those_of_torch(name):
     """Without what PyTorch keeps for old programs, and the default axis: ours is the last one, theirs has a warning."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    legacy = {"size_average", "reduce", "inplace", "_stacklevel", "dtype"}
+    legacy = {"size_average", "reduce", "inplace", "_stacklevel"}
     ours = list(inspect.signature(getattr(F, name)).parameters.values())
     theirs = [
         parameter
@@ -47,11 +82,24 @@ def test_options_that_torch_does_not_let_itself_be_asked_for():
     """Read off PyTorch's documentation: these functions are built in there and have no signature to compare."""
     expected = {
         "linear": "(x, weight, bias=None)",
+        "gelu": "(x, approximate='none')",
+        "prelu": "(x, weight)",
+        "one_hot": "(x, num_classes=-1)",
+        "embedding": "(x, weight, padding_idx=None, *, scale_grad_by_freq=False)",  # without max_norm and sparse
+        "softplus": "(x, beta=1.0, threshold=20.0)",
+        "logsigmoid": "(x)",
+        "logsumexp": "(x, dim, keepdim=False)",
         "conv2d": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)",
+        "conv_transpose2d": "(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)",
         "max_pool2d": "(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False)",
         "avg_pool2d": "(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, "
         "divisor_override=None)",
+        "lp_pool2d": "(x, norm_type, kernel_size, stride=None, ceil_mode=False)",
         "adaptive_avg_pool2d": "(x, output_size)",
+        "adaptive_max_pool2d": "(x, output_size, return_indices=False)",
+        "pad": "(x, pad, mode='constant', value=0.0)",
+        "pixel_shuffle": "(x, upscale_factor)",
+        "pixel_unshuffle": "(x, downscale_factor)",
     }
     for name, signature in expected.items():
         bare = [p.replace(annotation=p.empty) for p in inspect.signature(getattr(F, name)).parameters.values()]
@@ -124,18 +172,59 @@ def test_linear_of_two_precisions(device):
 EVERY_FUNCTION = {  # of images x (2, 5, 6, 4)
     "linear": lambda x: F.linear(x, x[0, 0].T, x[0, 0, :, 0]),
     "conv2d": lambda x: F.conv2d(x, x[:, :3, :2], x[0, 0, 0], padding=1, groups=2),
+    "conv_transpose2d": lambda x: F.conv_transpose2d(x, x[:, :3, :2], x[0, 0, 0], 2, (1, 0), 1, groups=2),
+    "unfold": lambda x: F.unfold(x, (3, 2), (1, 2), ((1, 0), (2, 1)), 2),
+    "fold": lambda x: F.fold(x.reshape(2, 30, 4), (6, 6), 2, padding=(0, (1, 0))),
     "max_pool2d": lambda x: F.max_pool2d(x, 3, 2, 1),
     "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    "lp_pool2d": lambda x: F.lp_pool2d(x, 3, 3, 2, ceil_mode=True),
     "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, (2, 4)),
+    "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, (2, 4)),
     "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "layer_norm": lambda x: F.layer_norm(x, (6, 4), x[0, 0], x[0, 1]),
+    "group_norm": lambda x: F.group_norm(x, 2, x[0, 0, 0], x[0, 0, 1]),
+    "instance_norm": lambda x: F.instance_norm(x, weight=x[0, 0, 0], bias=x[0, 0, 1]),
+    "rms_norm": lambda x: F.rms_norm(x, (6, 4), x[0, 0]),
+    "local_response_norm": lambda x: F.local_response_norm(x, 3, 0.5, 0.6),
+    "normalize": F.normalize,
     "dropout": lambda x: F.dropout(x, 0.3),
+    "dropout2d": lambda x: F.dropout2d(x, 0.3),
     "relu": F.relu,
+    "relu6": lambda x: F.relu6(4 * x),
+    "hardtanh": lambda x: F.hardtanh(x, 0.5, 1.5),
+    "hardsigmoid": lambda x: F.hardsigmoid(2 * x),
+    "leaky_relu": lambda x: F.leaky_relu(x - 1, 0.3),
+    "prelu": lambda x: F.prelu(x - 1, x[0, 0, 0]),
+    "elu": lambda x: F.elu(x - 1, 0.5),
+    "selu": lambda x: F.selu(x - 1),
     "sigmoid": F.sigmoid,
+    "logsigmoid": F.logsigmoid,
     "tanh": F.tanh,
+    "softplus": lambda x: F.softplus(x, 2.0, 1.0),
+    "silu": F.silu,
+    "gelu": lambda x: F.gelu(x) + F.gelu(x, "tanh"),
+    "mish": F.mish,
+    "hardswish": lambda x: F.hardswish(2 * x),
     "softmax": F.softmax,
     "log_softmax": F.log_softmax,
+    "logsumexp": lambda x: F.logsumexp(x, (0, 2)),
+    "embedding": lambda x: F.embedding((2 * x[0, 0]).detach().astype(np.int64), x[0, 1], 2, scale_grad_by_freq=True),
+    "one_hot": lambda x: F.one_hot((x[..., 0] * 0).detach().astype(np.int64), 4) * x,
     "cross_entropy": lambda x: F.cross_entropy(x, (x.detach()[..., 0] * 0).astype(np.int64), x.detach()[0, 0, 0]),
-    "mse_loss": lambda x: F.mse_loss(x, x * x),
+    "nll_loss": lambda x: F.nll_loss(x, (x.detach()[..., 0] * 0).astype(np.int64), x.detach()[0, 0, 0]),
+    "mse_loss": lambda x: F.mse_loss(x, x * x, weight=x),
+    "l1_loss": lambda x: F.l1_loss(x, x * x),
+    "smooth_l1_loss": lambda x: F.smooth_l1_loss(x, x * x, beta=0.5),
+    "huber_loss": lambda x: F.huber_loss(x, x * x, delta=0.5, weight=x),
+    "binary_cross_entropy": lambda x: F.binary_cross_entropy(F.sigmoid(x), x / 2, x.detach()[0, 0, 0]),
+    "binary_cross_entropy_with_logits": lambda x: F.binary_cross_entropy_with_logits(
+        x, x / 2, x.detach()[0], pos_weight=x.detach()[0, 0, 0]
+    ),
+    "kl_div": lambda x: F.kl_div(-x, x / 2) + F.kl_div(-x, -x / 2, log_target=True),
+    "pad": lambda x: F.pad(x, ((1, 0), (-1, 2)), "reflect"),
+    "interpolate": lambda x: F.interpolate(x, (7, 4), mode="bilinear"),
+    "pixel_shuffle": lambda x: F.pixel_shuffle(x, 2),
+    "pixel_unshuffle": lambda x: F.pixel_unshuffle(x[:, :4], 2),
 }
 
 
@@ -184,6 +273,7 @@ def test_options_that_need_arrays_of_their_own_on_a_second_device(fake_gpu, rng)
         target = Tensor(np.zeros((2, 5, 6), int), device=device)
         return [
             F.max_pool2d(x, 3, 2, 1, return_indices=True)[1],
+            F.adaptive_max_pool2d(x, (2, 4), return_indices=True)[1],
             *running,
             F.batch_norm(x, *running),
             F.cross_entropy(x, target, running[1], label_smoothing=0.1, ignore_index=3),

@@ -1,5 +1,6 @@
 """The inner loops on raw arrays: windows, columns, bands, per-channel sums."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -10,8 +11,8 @@ from judge import assert_close, host
 
 from minidl.backend import array_module, to_device
 from minidl.backend import device as as_device
-from minidl.kernels import channels, columns, pooling
-from minidl.kernels.window import Window, pair
+from minidl.kernels import channels, columns, pooling, shares
+from minidl.kernels.window import Window, pair, sides
 
 # ---- window
 
@@ -29,8 +30,33 @@ def test_pair_refuses(wrong):
         pair("op", "stride", wrong, 1)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (2, ((2, 2), (2, 2))),
+        ((1, 2), ((1, 1), (2, 2))),
+        ([[1, 2], (3, 4)], ((1, 2), (3, 4))),
+        (((1, 2), 3), ((1, 2), (3, 3))),
+        (np.int64(0), ((0, 0), (0, 0))),
+    ],
+    ids=str,
+)
+def test_sides(given, expected):
+    assert sides("op", given) == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [-1, 0.5, None, "same", (1,), (1, 2, 3), (1, -1), ((1, 2), (3, -4)), ((1, 2), (3, 4, 5)), ((1, 2),)],
+    ids=str,
+)
+def test_sides_refuses(wrong):
+    with pytest.raises(ValueError, match="op: padding must be an integer or a pair of integers, at least 0; got"):
+        sides("op", wrong)
+
+
 def windows():
-    """Windows with everything at once, uneven padding included: it occurs in no public function yet."""
+    """Windows with everything at once, uneven padding included."""
     sizes, paddings = st.tuples(st.integers(1, 4), st.integers(1, 4)), st.tuples(st.integers(0, 3), st.integers(0, 3))
     return st.builds(
         Window,
@@ -193,6 +219,46 @@ def test_a_window_of_more_than_256_elements_remembers_its_winner(device):
     assert host(winner).ravel().tolist() == [16 * 19 + 18, 13 * 19 + 15]
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_where_else_zero_is_where(dtype, device):
+    values = np.array([1.5, -0.0, np.inf, -np.inf, np.nan, 6e-8, -7.0, 2.0], dtype)
+    mask = np.array([[True] * 8, [False] * 8, [True, False] * 4, [False, True] * 4])
+    on_device = to_device(values, as_device(device)), to_device(mask, as_device(device))
+    chosen = pooling.where_else_zero(on_device[1], on_device[0])
+    assert chosen.dtype == dtype
+    np.testing.assert_array_equal(host(chosen), np.where(mask, values, 0))
+    every_second = pooling.where_else_zero(on_device[1][::2, ::2], on_device[0][::2])
+    np.testing.assert_array_equal(host(every_second), np.where(mask[::2, ::2], values[::2], 0))
+
+
+# ---- shares
+
+
+@given(size=st.integers(1, 40), places=st.integers(1, 60))
+def test_shares_cover_an_axis_evenly(size, places):
+    """Each has an element, lengths differ by at most one, none is left out, and neighbours share at most one."""
+    cut = shares.shares(size, places)
+    lengths = [share.stop - share.start for share in cut]
+    assert len(cut) == places
+    assert (cut[0].start, cut[-1].stop) == (0, size)
+    assert min(lengths) >= 1
+    assert max(lengths) - min(lengths) <= (size % places > 0)
+    for one, other in itertools.pairwise(cut):
+        assert one.start <= other.start
+        assert one.stop <= other.stop
+        assert 0 <= one.stop - other.start <= 1
+
+
+@given(size=st.integers(1, 12), places=st.integers(0, 15))
+def test_adjoints_of_shares(size, places):
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(-9, 9, shape).astype(np.float64) for shape in ((2, size, 3), (2, places, 3)))
+    total = (shares.mean_shares(x, places) * y).sum()
+    np.testing.assert_allclose(total, (x * shares.spread_shares(y, size)).sum(), rtol=1e-12, atol=1e-9)
+    _, winner = shares.max_shares(x, places)
+    assert adjoint(lambda x: shares.gather_shares(x, winner), lambda y: shares.scatter_shares(y, winner, size), x, y)
+
+
 # ---- channels
 
 
@@ -240,6 +306,11 @@ def test_kernels_write_only_to_what_they_made(device, rng):
     pooling.gather_winners(x, winner, window)
     pooling.sum_windows(x, window)
     pooling.spread_windows(u, window, 5, 6)
+    _, winner = shares.max_shares(x[0], 3)  # (5, 6, 4) → (5, 3, 4)
+    shares.gather_shares(x[0], winner)
+    shares.scatter_shares(x[0, :, :3], winner, 6)
+    shares.mean_shares(x[0], 3)
+    shares.spread_shares(x[0, :, :3], 6)
     channels.normalize(rows, scale, scale, scale, scale)
     channels.normalize_gradients(rows, rows, scale, scale, scale)
     for array, copy in zip(given, before, strict=True):

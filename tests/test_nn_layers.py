@@ -31,6 +31,114 @@ def test_conv2d(device):
     assert nn.Conv2d(4, 2, 3, bias=False).bias is None
 
 
+@pytest.mark.parametrize("padding", ["same", "valid", ((2, 0), (0, 1))], ids=str)
+def test_conv2d_with_other_paddings(padding, device):
+    layer, x = nn.Conv2d(4, 6, (3, 2), padding=padding).to(device), images(device)
+    sides = {"same": ((1, 1), (0, 1)), "valid": 0}.get(padding, padding)
+    assert_close(layer(x), oracle.conv2d(host(x), host(layer.weight), host(layer.bias), padding=sides), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("padding_mode", "numpys"), [("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap")]
+)
+@pytest.mark.parametrize("padding", [1, (2, 1), "same", ((2, 0), (0, 1))], ids=str)
+def test_conv2d_with_padding_that_is_not_zeros(padding, padding_mode, numpys, device):
+    layer = nn.Conv2d(4, 6, (3, 4), (1, 1), padding, padding_mode=padding_mode).to(device, np.float64)
+    x = images(device).astype(np.float64)
+    sides = ((1, 1), (1, 2)) if padding == "same" else oracle._sides(padding)
+    padded = np.pad(host(x), ((0, 0), *sides, (0, 0)), mode=numpys)
+    assert_close(layer(x), oracle.conv2d(padded, host(layer.weight), host(layer.bias)))
+    minidl.gradcheck(layer, [Tensor(host(x), requires_grad=True, device=device)], fast=True)
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [0, (2, 1), "same", "valid"], ids=str)
+def test_conv2d_layer_against_torch(padding, padding_mode, device, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    options = {"padding": padding, "dilation": (1, 2), "groups": 2, "padding_mode": padding_mode}
+    ours, theirs = nn.Conv2d(4, 6, (4, 3), **options).to(device, np.float64), torch.nn.Conv2d(4, 6, (4, 3), **options)
+    check_layer_against_torch(ours, theirs.double(), rng.standard_normal((2, 6, 7, 4)), device)
+
+
+def check_layer_against_torch(ours, theirs, array, device, *arguments):
+    """The same value and gradients with the same weights: (KH, KW, C/G, F) here is (F, C/G, KH, KW) there."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with torch.no_grad():
+        theirs.weight.copy_(torch.from_numpy(host(ours.weight).transpose(3, 2, 0, 1).copy()))
+        theirs.bias.copy_(torch.from_numpy(host(ours.bias).copy()))
+    x = Tensor(array, requires_grad=True, device=device)
+    x_torch = torch.from_numpy(array.transpose(0, 3, 1, 2).copy()).requires_grad_()
+    y, expected = ours(x, *arguments), theirs(x_torch, *arguments)
+    assert_close(y, expected.detach().numpy().transpose(0, 2, 3, 1))
+    g = np.random.default_rng(7).standard_normal(y.shape)
+    y.backward(Tensor(g, device=device))
+    expected.backward(torch.from_numpy(g.transpose(0, 3, 1, 2).copy()))
+    assert_close(x.grad, x_torch.grad.numpy().transpose(0, 2, 3, 1))
+    assert_close(ours.weight.grad, theirs.weight.grad.numpy().transpose(2, 3, 1, 0))
+    assert_close(ours.bias.grad, theirs.bias.grad.numpy())
+
+
+def test_conv_transpose2d(device):
+    options = {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2), "groups": 2, "dilation": (1, 2)}
+    layer, x = nn.ConvTranspose2d(4, 6, (3, 2), **options).to(device), images(device)
+    assert layer.weight.shape == (3, 2, 3, 4)
+    assert_close(layer(x), oracle.conv_transpose2d(host(x), host(layer.weight), host(layer.bias), **options), 1e-5)
+    assert nn.ConvTranspose2d(4, 2, 3, bias=False).bias is None
+
+
+@pytest.mark.parametrize("size", [(11, 13), (11, 14), (11, 15), (12, 13), (12, 15)], ids=str)
+def test_conv_transpose2d_goes_back_to_any_size_that_its_convolution_makes_the_same(size, device):
+    there = nn.Conv2d(3, 4, (4, 3), (2, 3), ((1, 2), (0, 1)), (1, 2)).to(device)
+    back = nn.ConvTranspose2d(4, 3, (4, 3), (2, 3), ((1, 2), (0, 1)), dilation=(1, 2)).to(device)
+    x = images(device, (2, *size, 3))
+    y = there(x)
+    assert y.shape == (2, 6, 4, 4)
+    assert back(y).shape == (2, 11, 13, 3)
+    for output_size in (size, list(size), x.shape):
+        assert back(y, output_size).shape == x.shape
+        more = size[0] - 11, size[1] - 13
+        expected = oracle.conv_transpose2d(
+            host(y), host(back.weight), host(back.bias), (2, 3), ((1, 2), (0, 1)), more, 1, (1, 2)
+        )
+        assert_close(back(y, output_size), expected, 1e-5)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("output_size", [None, (9, 14), (10, 16)], ids=str)
+def test_conv_transpose2d_layer_against_torch(output_size, device, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    options = {"stride": (2, 3), "padding": (1, 2), "output_padding": (0, 1), "groups": 2, "dilation": (1, 2)}
+    ours = nn.ConvTranspose2d(4, 6, (3, 2), **options).to(device, np.float64)
+    theirs = torch.nn.ConvTranspose2d(4, 6, (3, 2), **options).double()
+    check_layer_against_torch(ours, theirs, rng.standard_normal((2, 5, 6, 4)), device, output_size)
+
+
+@pytest.mark.parametrize(
+    ("shape", "output_size", "message"),
+    [
+        ((2, 5, 6, 4), (8, 13), r"images \(2, 5, 6, 4\) can become \(9, 13\) to \(10, 15\), got output_size=\(8, 13\)"),
+        ((2, 5, 6, 4), (11, 13), r"can become \(9, 13\) to \(10, 15\), got output_size=\(11, 13\)"),
+        ((2, 5, 6, 4), (2, 9, 16, 6), r"can become .* got output_size=\(2, 9, 16, 6\)"),
+        ((2, 5, 6, 4), (9, 13, 6), r"output_size must be an integer or a pair of integers, .* got \(9, 13, 6\)"),
+        ((5, 6, 4), (9, 13), r"expected images \(N, H, W, C\), got shape \(5, 6, 4\)"),
+    ],
+)  # fmt: skip
+def test_conv_transpose2d_refuses_an_output_size(shape, output_size, message):
+    layer = nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 2))
+    with pytest.raises(ValueError, match=f"^ConvTranspose2d: .*{message}"):
+        layer(images("cpu", shape), output_size)
+
+
+def test_unfold_and_fold(device):
+    x = images(device)
+    rows = nn.Unfold((3, 2), (1, 2), (1, 0), 2)(x)
+    assert_close(rows, oracle.unfold(host(x), (3, 2), (1, 2), (1, 0), 2), 0)
+    expected = oracle.fold(host(rows), (6, 5), (3, 2), (1, 2), (1, 0), 2)
+    assert_close(nn.Fold((6, 5), (3, 2), (1, 2), (1, 0), 2)(rows), expected, 1e-6)
+
+
 def test_layers_know_their_sizes():
     linear, conv = nn.Linear(4, 3), nn.Conv2d(4, 6, 3, groups=2)
     assert (linear.in_features, linear.out_features) == (4, 3)
@@ -38,14 +146,9 @@ def test_layers_know_their_sizes():
     assert nn.Conv2d(4, 6, (3, 2)).kernel_size == (3, 2)
 
 
-def test_pooling_layers(device):
+def test_layers_without_parameters(device):
     x = images(device)
     pairs = [
-        (nn.MaxPool2d(3, 2, 1, 1, True), F.max_pool2d(x, 3, 2, 1, 1, True)),
-        (nn.MaxPool2d((2, 3)), F.max_pool2d(x, (2, 3))),
-        (nn.AvgPool2d(3, 2, 1, True, False), F.avg_pool2d(x, 3, 2, 1, True, False)),
-        (nn.AvgPool2d(2, divisor_override=3), F.avg_pool2d(x, 2, divisor_override=3)),
-        (nn.AdaptiveAvgPool2d((2, None)), F.adaptive_avg_pool2d(x, (2, None))),
         (nn.ReLU(), F.relu(x)),
         (nn.Sigmoid(), F.sigmoid(x)),
         (nn.Tanh(), F.tanh(x)),
@@ -68,79 +171,25 @@ def test_dropout_layer(device):
     assert layer.eval()(x) is x
 
 
-def test_batch_norm_layer(device):
-    layer, x = nn.BatchNorm2d(4, eps=1e-3, momentum=0.2).to(device), images(device)
-    mean, variance, unbiased = oracle.batch_statistics(host(x))
-    assert_close(layer(x), oracle.batch_norm(host(x), mean, variance, eps=1e-3), 1e-5)
-    assert_close(layer.running_mean, 0.2 * mean, 1e-6)
-    assert_close(layer.running_var, 0.8 + 0.2 * unbiased, 1e-6)
-    assert layer.num_batches_tracked.item() == 1
-    running = host(layer.running_mean), host(layer.running_var)
-    assert_close(layer.eval()(x), oracle.batch_norm(host(x), *running, eps=1e-3), 1e-5)
-    assert layer.num_batches_tracked.item() == 1
-
-
-def test_batch_norm_without_momentum_averages_all_batches_equally(device, rng):
-    layer = nn.BatchNorm2d(3, momentum=None).to(device, np.float64)
-    batches = [rng.standard_normal((2, 4, 5, 3)) + k for k in range(4)]
-    for batch in batches:
-        layer(Tensor(batch, device=device))
-    statistics = [oracle.batch_statistics(batch) for batch in batches]
-    assert_close(layer.running_mean, np.mean([mean for mean, _, _ in statistics], axis=0), 1e-12)
-    assert_close(layer.running_var, np.mean([unbiased for _, _, unbiased in statistics], axis=0), 1e-12)
-    assert host(layer.num_batches_tracked) == 4
-
-
-def test_batch_norm_without_statistics_or_affine(device):
-    x = images(device)
-    layer = nn.BatchNorm2d(4, affine=False, track_running_stats=False).to(device)
-    assert layer.state_dict() == {}
-    assert_close(layer.eval()(x), F.batch_norm(x, None, None, training=True), 0)
-
-
-def test_a_refused_batch_changes_no_state(device):
-    layer = nn.BatchNorm2d(4, affine=False).to(device)
-    before = layer.state_dict()
-    with pytest.raises(ValueError, match="more than one value a channel"):
-        layer(images(device, (1, 1, 1, 4)))
-    for name, array in layer.state_dict().items():
-        np.testing.assert_array_equal(array, before[name], err_msg=name)
-
-
-def test_batch_norm_keeps_the_kind_of_its_state(device):
-    layer = nn.BatchNorm2d(4, affine=False).to(device)
-    before = layer.state_dict()
-    layer(Tensor(np.random.default_rng(0).standard_normal((3, 4)), device=device))  # float64 rows
-    after = layer.state_dict()
-    assert {n: (a.dtype, a.shape) for n, a in after.items()} == {n: (a.dtype, a.shape) for n, a in before.items()}
-    assert type(layer.num_batches_tracked.data) is type(layer.running_mean.data)
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize("momentum", [0.1, 0.7, None])
-def test_batch_norm_layer_against_torch(momentum, device, rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    ours = nn.BatchNorm2d(3, momentum=momentum).to(device, np.float64)
-    theirs = torch.nn.BatchNorm2d(3, momentum=momentum).double()
-    for _ in range(3):
-        x = rng.standard_normal((2, 4, 5, 3)) + 2
-        y = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2)))
-        assert_close(ours(Tensor(x, device=device)), y.detach().numpy().transpose(0, 2, 3, 1))
-    for name, array in ours.state_dict().items():
-        assert_close(array, theirs.state_dict()[name].numpy(), 1e-9)
-
-
 @pytest.mark.torch
 @pytest.mark.parametrize(
-    "name", ["AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Linear", "MaxPool2d"]
+    "name",
+    [
+        "Conv2d",
+        "ConvTranspose2d",
+        "Dropout",
+        "Flatten",
+        "Fold",
+        "Linear",
+        "Unfold",
+    ],
 )
 def test_options_and_defaults_are_those_of_torch(name):
-    """Without what PyTorch has and minidl does not: in-place layers, other paddings, a first device and dtype."""
+    """Without what PyTorch has and minidl does not: in-place layers, a mode of one kind, a first device and dtype."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     ours = inspect.signature(getattr(nn, name)).parameters
     theirs = inspect.signature(getattr(torch.nn, name)).parameters
-    left_out = {"device", "dtype", "padding_mode", "inplace", "return_indices"} - set(ours)
-    left_out |= {"bias"} if name == "BatchNorm2d" else set()  # PyTorch's newest
+    left_out = {"device", "dtype", "padding_mode", "inplace"} - set(ours)
     expected = [(p, theirs[p].default) for p in theirs if p not in left_out]
     assert [(p, ours[p].default) for p in ours] == expected
 
@@ -154,14 +203,15 @@ REPRS = {
     "Conv2d(4, 6, kernel_size=(3, 2), stride=2, padding=(1, 0), groups=2, bias=False)": lambda: nn.Conv2d(
         4, 6, (3, 2), 2, (1, 0), groups=2, bias=False
     ),
-    "BatchNorm2d(4, eps=1e-05, momentum=0.1)": lambda: nn.BatchNorm2d(4),
-    "MaxPool2d(kernel_size=2)": lambda: nn.MaxPool2d(2),
-    "MaxPool2d(kernel_size=(3, 2), stride=2, padding=1, dilation=2, ceil_mode=True)": lambda: nn.MaxPool2d(
-        (3, 2), 2, 1, 2, True
+    "Conv2d(4, 6, kernel_size=(3, 3), padding=same, bias=False, padding_mode=reflect)": lambda: nn.Conv2d(
+        4, 6, 3, padding="same", bias=False, padding_mode="reflect"
     ),
-    "AvgPool2d(kernel_size=2)": lambda: nn.AvgPool2d(2),
-    "AvgPool2d(kernel_size=2, stride=1, count_include_pad=False)": lambda: nn.AvgPool2d(2, 1, count_include_pad=False),
-    "AdaptiveAvgPool2d((1, None))": lambda: nn.AdaptiveAvgPool2d((1, None)),
+    "ConvTranspose2d(4, 6, kernel_size=(3, 3))": lambda: nn.ConvTranspose2d(4, 6, 3),
+    "ConvTranspose2d(4, 6, kernel_size=(3, 2), stride=2, padding=((1, 0), 0), output_padding=1, groups=2, bias=False, "
+    "dilation=(1, 2))": lambda: nn.ConvTranspose2d(4, 6, (3, 2), 2, ((1, 0), 0), 1, 2, False, (1, 2)),
+    "Unfold(kernel_size=2)": lambda: nn.Unfold(2),
+    "Unfold(kernel_size=(2, 3), dilation=2, padding=1, stride=3)": lambda: nn.Unfold((2, 3), 2, 1, 3),
+    "Fold(output_size=(4, 5), kernel_size=2, padding=(1, 0))": lambda: nn.Fold((4, 5), 2, padding=(1, 0)),
     "Dropout(p=0.5)": lambda: nn.Dropout(),
     "ReLU()": lambda: nn.ReLU(),
     "Flatten()": lambda: nn.Flatten(),
@@ -178,7 +228,11 @@ def test_repr(text):
 
 
 def test_initial_weights_of_layers():
-    for layer, fan_in in ((nn.Linear(100, 70), 100), (nn.Conv2d(12, 60, (3, 2), groups=3), 3 * 2 * 4)):
+    for layer, fan_in in (
+        (nn.Linear(100, 70), 100),
+        (nn.Conv2d(12, 60, (3, 2), groups=3), 3 * 2 * 4),
+        (nn.ConvTranspose2d(12, 60, (3, 2), groups=3), 3 * 2 * 20),  # a sum of 3·2·4 terms, but this is PyTorch's count
+    ):
         bound = 1 / fan_in**0.5
         for parameter in layer.parameters():
             assert parameter.dtype == np.float32
@@ -196,7 +250,19 @@ def test_initial_weights_of_layers():
         (lambda: nn.Conv2d(4, 4, 3, groups=0), "Conv2d: groups must be an integer of at least 1, got 0"),
         (lambda: nn.Conv2d(4, 6, 3, groups=4), "Conv2d: groups=4 must divide in_channels=4 and out_channels=6"),
         (lambda: nn.Conv2d(4, 6, (3, 0)), r"Conv2d: kernel_size must be .* at least 1; got \(3, 0\)"),
-        (lambda: nn.BatchNorm2d(0), "BatchNorm2d: num_features must be an integer of at least 1, got 0"),
+        (lambda: nn.Conv2d(4, 6, 3, stride=0), "Conv2d: stride must be .* at least 1; got 0"),
+        (lambda: nn.Conv2d(4, 6, 3, dilation=0.5), "Conv2d: dilation must be .* at least 1; got 0.5"),
+        (lambda: nn.Conv2d(4, 6, 3, padding=-1), "Conv2d: padding must be .* at least 0; got -1"),
+        (lambda: nn.Conv2d(4, 6, 3, padding="sam"), "Conv2d: padding must be numbers, .* got 'sam'"),
+        (lambda: nn.Conv2d(4, 6, 3, 2, "same"), r'Conv2d: padding="same" .* stride 1 only; got \(2, 2\)'),
+        (lambda: nn.Conv2d(4, 6, 3, padding_mode="edge"), "Conv2d: padding_mode must be .* got 'edge'"),
+        (lambda: nn.ConvTranspose2d(4, 0, 3), "ConvTranspose2d: out_channels must be .* at least 1, got 0"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, groups=4), "ConvTranspose2d: groups=4 must divide in_channels=4 and out_"),
+        (lambda: nn.ConvTranspose2d(4, 6, 0), "ConvTranspose2d: kernel_size must be .* at least 1; got 0"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, (0, 1)), r"ConvTranspose2d: stride must be .* got \(0, 1\)"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, padding="same"), "ConvTranspose2d: padding must be .* got 'same'"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, 2, 0, -1), "ConvTranspose2d: output_padding must be .* got -1"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, dilation=0), "ConvTranspose2d: dilation must be .* got 0"),
         (lambda: nn.Dropout(1.5), "Dropout: expected a probability from 0 to 1, got p=1.5"),
     ],
 )  # fmt: skip

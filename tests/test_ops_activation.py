@@ -1,124 +1,279 @@
-"""Activations: relu, sigmoid, tanh, softmax, log_softmax."""
+"""Activations: values, derivatives, kinks, infinities, what is left far out, dtypes, wrong calls."""
+
+import math
 
 import numpy as np
-import oracle
 import pytest
+from curves import Curve, check_against_torch, check_curve, check_far_out, sigmoid
 from judge import assert_close, check_operator, host, leaves, separated, torch_value_and_gradients, value_and_gradients
 
 import minidl
 from minidl import Tensor
 from minidl import functional as F
 
-ELEMENTWISE = {"relu": lambda x: np.where(x > 0, x, 0), "sigmoid": oracle.sigmoid, "tanh": np.tanh}
-ALONG_AN_AXIS = {"softmax": oracle.softmax, "log_softmax": oracle.log_softmax}
+SELU = 1.0507009873554805, 1.6732632423543772  # λ and α of Klambauer et al. 2017
+CURVES = {
+    "relu": Curve("relu", lambda x: max(x, 0), kinks=(0,)),
+    "relu6": Curve("relu6", lambda x: min(max(x, 0), 6), kinks=(0, 6)),
+    "hardtanh": Curve("hardtanh", lambda x: min(max(x, -1), 1), kinks=(-1, 1)),
+    "hardtanh, narrow": Curve(
+        "hardtanh", lambda x: min(max(x, 0.25), 2.25), {"min_val": 0.25, "max_val": 2.25}, kinks=(0.25, 2.25)
+    ),
+    "hardtanh, a point": Curve("hardtanh", lambda x: 2.0, {"min_val": 2, "max_val": 2}, kinks=(2,)),
+    "hardsigmoid": Curve("hardsigmoid", lambda x: min(max(x + 3, 0), 6) / 6, kinks=(-3, 3)),
+    "leaky_relu": Curve("leaky_relu", lambda x: x if x > 0 else 0.01 * x, kinks=(0,)),
+    "leaky_relu, steep": Curve("leaky_relu", lambda x: x if x > 0 else 3 * x, {"negative_slope": 3}, kinks=(0,)),
+    "leaky_relu, flat": Curve("leaky_relu", lambda x: max(x, 0), {"negative_slope": 0}, kinks=(0,)),
+    "leaky_relu, falling": Curve(
+        "leaky_relu", lambda x: x if x > 0 else -0.5 * x, {"negative_slope": -0.5}, kinks=(0,)
+    ),
+    "elu": Curve("elu", lambda x: x if x > 0 else math.expm1(x), kinks=(0,)),
+    "elu, with a kink": Curve("elu", lambda x: x if x > 0 else -0.7 * math.expm1(x), {"alpha": -0.7}, kinks=(0,)),
+    "selu": Curve("selu", lambda x: SELU[0] * (x if x > 0 else SELU[1] * math.expm1(x)), kinks=(0,)),
+    "sigmoid": Curve("sigmoid", sigmoid),
+    "logsigmoid": Curve("logsigmoid", lambda x: -math.log1p(math.exp(-x))),
+    "tanh": Curve("tanh", math.tanh),
+    "softplus": Curve("softplus", lambda x: math.log1p(math.exp(x)), kinks=(20,)),
+    "softplus, cut short": Curve(
+        "softplus",
+        lambda x: x if 2 * x > 3 else math.log1p(math.exp(2 * x)) / 2,
+        {"beta": 2, "threshold": 3},
+        kinks=(1.5,),
+    ),
+    "softplus, turned round": Curve(
+        "softplus", lambda x: x if -x > -1 else -math.log1p(math.exp(-x)), {"beta": -1, "threshold": -1}, kinks=(1,)
+    ),
+}
+NAMES = sorted({curve.name for curve in CURVES.values()})
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_elementwise(name, device, rng):
-    function, x = getattr(F, name), separated(rng, (3, 4, 5))
-    assert_close(function(Tensor(x, device=device)), ELEMENTWISE[name](x))
-    assert_close(getattr(Tensor(x, device=device), name)(), ELEMENTWISE[name](x))
-    check_operator(function, [x], device)
-
-
-@pytest.mark.parametrize("dim", [-1, 0, 1, -2])
-@pytest.mark.parametrize("name", ALONG_AN_AXIS)
-def test_along_an_axis(name, dim, device, rng):
-    x = 2 * rng.standard_normal((3, 4, 5))
-    assert_close(getattr(F, name)(Tensor(x, device=device), dim), ALONG_AN_AXIS[name](x, dim))
-    check_operator(lambda x: getattr(F, name)(x, dim), [x], device)
-
-
-@pytest.mark.parametrize("name", [*ELEMENTWISE, *ALONG_AN_AXIS])
-def test_full_second_derivatives(name, device, rng):
-    minidl.gradgradcheck(getattr(F, name), leaves([separated(rng, (2, 3))], device))
+@pytest.mark.parametrize("name", CURVES)
+def test_values_and_derivatives(name, device, rng):
+    check_curve(CURVES[name], device, rng)
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", [*ELEMENTWISE, *ALONG_AN_AXIS])
-def test_against_torch(name, device, rng):
-    x, g = separated(rng, (3, 4, 5)), rng.standard_normal((3, 4, 5))
-    options = {"dim": 1} if name in ALONG_AN_AXIS else {}
-    value, (gradient,) = value_and_gradients(lambda x: getattr(F, name)(x, **options), [x], g, device)
-    expected, (expected_gradient,) = torch_value_and_gradients(
-        lambda torch_f, x: getattr(torch_f, name)(x, **options), [x], [None], g
-    )
-    assert_close(value, expected)
-    assert_close(gradient, expected_gradient)
-
-
-def test_relu_at_the_kink_and_for_nan(device):
-    x = Tensor([-0.0, 0.0, np.nan, -1.0, 2.0], requires_grad=True, device=device)
-    y = F.relu(x)
-    y.backward(Tensor([1.0, 2.0, 3.0, 4.0, 5.0], device=device))
-    np.testing.assert_array_equal(host(y), [0, 0, np.nan, 0, 2])
-    np.testing.assert_array_equal(host(x.grad)[[0, 1, 3, 4]], [0, 0, 0, 5])
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_extreme_values_neither_overflow_nor_warn(dtype, device):
-    huge = float(np.finfo(dtype).max) / 4
-    x = Tensor(np.array([-huge, -800.0, 0.0, 800.0, huge], dtype), requires_grad=True, device=device)
-    for name, expected in (("sigmoid", [0, 0, 0.5, 1, 1]), ("tanh", [-1, -1, 0, 1, 1]), ("softmax", [0, 0, 0, 0, 1])):
-        y = getattr(F, name)(x)
-        assert y.dtype == dtype
-        assert_close(y, np.array(expected))
-    with np.errstate(all="ignore"):  # exp(-huge) underflows, rightly
-        np.testing.assert_allclose(host(F.log_softmax(x))[1:], [-huge, -huge, -huge, 0], rtol=1e-6)
-    (gradient,) = minidl.grad(F.sigmoid(x), [x], Tensor(np.ones(5, dtype), device=device))
-    assert_close(gradient, np.array([0, 0, 0.25, 0, 0]))
+@pytest.mark.parametrize("name", CURVES)
+def test_special_points_against_torch(name, dtype, device, rng):
+    check_against_torch(CURVES[name], dtype, device, rng)
 
 
-def test_log_softmax_where_softmax_underflows(device):
-    x = Tensor([[0.0, 200.0, -200.0]], device=device)
-    assert host(F.softmax(x))[0, 2] == 0
-    np.testing.assert_allclose(host(F.log_softmax(x)), [[-200, 0, -400]])
-
-
-def test_softmax_sums_to_one_and_ignores_a_shift(device, rng):
-    x = rng.standard_normal((4, 7))
-    y = host(F.softmax(Tensor(x, device=device), 0))
-    np.testing.assert_allclose(y.sum(axis=0), np.ones(7))
-    np.testing.assert_allclose(host(F.softmax(Tensor(x + 1e3, device=device), 0)), y, rtol=1e-12)
-
-
-def test_masked_scores_have_probability_zero_and_no_gradient(device):
-    x = Tensor([[1.0, -np.inf, 2.0]], requires_grad=True, device=device)
-    y = F.softmax(x)
-    y.backward(Tensor([[1.0, 5.0, 2.0]], device=device))
-    assert host(y)[0, 1] == 0
-    assert host(x.grad)[0, 1] == 0
-    assert np.isfinite(host(x.grad)).all()
-
-
-def test_integers_become_float32(device):
-    x = Tensor([[1, 0, -2]], device=device)
-    assert F.relu(x).dtype == np.int64
-    for name in ("sigmoid", "tanh", "softmax", "log_softmax"):
-        assert getattr(F, name)(x).dtype == np.float32
-
-
-def test_raw_arrays_give_raw_arrays(device, rng):
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+def test_methods(name, device, rng):
     x = Tensor(rng.standard_normal((2, 3)), device=device)
-    for name in (*ELEMENTWISE, *ALONG_AN_AXIS):
-        raw = getattr(F, name)(x.data)
-        assert not isinstance(raw, Tensor)
-        assert_close(raw, host(getattr(F, name)(x)), 0)
+    assert_close(getattr(x, name)(), getattr(F, name)(x), 0)
 
 
-@pytest.mark.parametrize("name", [*ELEMENTWISE, *ALONG_AN_AXIS])
+# ---- kinks, and far out
+
+AT_KINKS = {  # the slopes at the kinks, and those between them
+    "relu": [0, 1],
+    "relu6": [0, 0, 1],
+    "hardtanh": [0, 0, 1],
+    "hardsigmoid": [0, 0, 1 / 6],
+    "leaky_relu": [0.01, 1],
+    "elu, with a kink": [-0.7, 1],
+}
+
+
+@pytest.mark.parametrize("name", AT_KINKS)
+def test_the_slope_at_a_kink(name, device):
+    curve = CURVES[name]
+    (x,) = leaves([np.array([*curve.kinks, sum(curve.kinks) / 2 + 0.25])], device)
+    g = np.arange(2.0, 2 + x.size)
+    (gradient,) = minidl.grad(curve(x), x, Tensor(g, device=device))
+    assert_close(gradient, np.array(AT_KINKS[name]) * g, 1e-15)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_bounds_are_taken_in_the_dtype_of_the_input(shape, device):
+    """0.1 is another number in float32: at the kink, and clipped to it from far below, the slope is 0."""
+    for value, expected in ((0.1, 0.1), (-5.0, 0.1), (0.7, 0.7), (9.0, 0.7)):
+        x = Tensor(np.full(shape, value, np.float32), requires_grad=True, device=device)
+        y = F.hardtanh(x, 0.1, 0.7)
+        y.sum().backward()
+        assert_close(y, np.full(shape, expected, np.float32), 0)
+        assert_close(x.grad, np.zeros(shape, np.float32), 0)
+
+
+FOR_NAN = {"relu": 1, "relu6": 0, "hardtanh": 0, "hardsigmoid": 0, "leaky_relu": 0.01}  # NaN for all others
+
+
+@pytest.mark.parametrize("name", [name for name in CURVES if "," not in name])
+def test_for_nan(name, device):
+    """The value is NaN. So is the slope, but where it is one of two numbers."""
+    (x,) = leaves([np.full(2, np.nan)], device)
+    y = CURVES[name](x)
+    (gradient,) = minidl.grad(y, x, Tensor(np.array([1.0, 2.0]), device=device))
+    np.testing.assert_array_equal(host(y), [np.nan, np.nan])
+    np.testing.assert_array_equal(host(gradient), np.array([1.0, 2.0]) * FOR_NAN.get(name, np.nan))
+
+
+FAR_OUT = {
+    "sigmoid": ([-700, -50], math.exp, math.exp),
+    "logsigmoid": ([40, 700], lambda x: -math.exp(-x), lambda x: math.exp(-x)),
+    "softplus": ([-700, -50], math.exp, math.exp),
+    "elu": ([-1e-20, -1e-300], lambda x: x, lambda x: 1),
+    "selu": ([-1e-20, -1e-300], lambda x: x * SELU[0] * SELU[1], lambda x: SELU[0] * SELU[1]),
+}
+
+
+@pytest.mark.parametrize("name", FAR_OUT)
+def test_what_is_left_far_out(name, device):
+    check_far_out(CURVES[name], *FAR_OUT[name], device)
+
+
+def test_the_slope_of_elu_far_out(device):
+    (x,) = leaves([np.array([-50.0, -700.0])], device)
+    (gradient,) = minidl.grad(F.elu(x, 2.0), x, Tensor(np.ones(2), device=device))
+    np.testing.assert_allclose(host(gradient), 2 * np.exp([-50.0, -700.0]), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", CURVES)
+def test_the_largest_numbers_neither_overflow_nor_warn(name, dtype, device):
+    huge = float(np.finfo(dtype).max) / 4
+    (x,) = leaves([np.array([-huge, huge], dtype)], device)
+    y = CURVES[name](x)
+    (gradient,) = minidl.grad(y, x, Tensor(np.ones(2, dtype), device=device))
+    assert y.dtype == gradient.dtype == dtype
+    assert np.isfinite(host(y)).all()
+    assert np.isfinite(host(gradient)).all()
+
+
+def test_softplus_does_not_overflow_below_a_high_threshold(device):
+    """PyTorch's e^(beta · x) does: it gives ∞, and a gradient of NaN."""
+    (x,) = leaves([np.array([1000.0])], device)
+    y = F.softplus(x, threshold=2000)
+    (gradient,) = minidl.grad(y, x, Tensor(np.ones(1), device=device))
+    assert (y.item(), gradient.item()) == (1000, 1)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["relu", "relu6", "hardtanh", "hardsigmoid"])
+def test_an_infinite_gradient_does_not_become_zero_where_the_slope_is(name):
+    """Ours is ∞ · 0 = NaN, PyTorch's is 0: masking by a product is ten times faster than a choice."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, g = np.full(2, -5.0), np.array([np.inf, 1])
+    theirs = torch.tensor(x, requires_grad=True)
+    getattr(torch.nn.functional, name)(theirs).backward(torch.tensor(g))
+    with np.errstate(invalid="ignore"):
+        (gradient,) = minidl.grad(getattr(F, name)(ours := Tensor(x, requires_grad=True)), ours, g)
+    np.testing.assert_array_equal(theirs.grad.numpy(), [0, 0])
+    np.testing.assert_array_equal(gradient.numpy(), [np.nan, 0])
+
+
+# ---- prelu
+
+WEIGHTS = {"one": (1,), "a number": (), "one a channel": (5,)}
+
+
+@pytest.mark.parametrize("weight_shape", WEIGHTS.values(), ids=WEIGHTS)
+def test_prelu(weight_shape, device, rng):
+    x, weight = separated(rng, (3, 4, 5)), rng.standard_normal(weight_shape)
+    assert_close(F.prelu(*leaves([x, weight], device)), np.where(x > 0, x, weight * x), 1e-15)
+    check_operator(F.prelu, [x, weight], device)
+    minidl.gradgradcheck(F.prelu, leaves([x[0], weight], device), fast=device != "cpu")
+
+
+def test_prelu_of_a_number_and_of_a_row(device):
+    for shape in ((), (4,), (0, 4)):
+        check_operator(F.prelu, [np.full(shape, -2.0), np.full(1, 0.3)], device)
+    check_operator(F.prelu, [np.array([-2.0, 3.0, -1.0]), np.array([0.1, 0.2, 0.3])], device)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("weight_shape", WEIGHTS.values(), ids=WEIGHTS)
+def test_prelu_against_torch(weight_shape, device, rng):
+    """Also at the kink, at infinities and for NaN. PyTorch's channels are on axis 1, ours on the last."""
+    x, g = separated(rng, (4, 5)), rng.standard_normal((4, 5))
+    x[0] = [0.0, -0.0, np.inf, -np.inf, np.nan]
+    weight = rng.standard_normal(weight_shape)
+    value, gradients = value_and_gradients(F.prelu, [x, weight], g, device)
+    expected, expected_gradients = torch_value_and_gradients(
+        lambda torch_f, *inputs: torch_f.prelu(*inputs), [x, weight], [None, None], g
+    )
+    for actual, wanted in zip((value, *gradients), (expected, *expected_gradients), strict=True):
+        assert_close(actual, wanted.reshape(actual.shape), 1e-13)
+
+
+def test_leaky_relu_is_prelu_with_a_weight_that_is_not_learnt(device, rng):
+    x = Tensor(rng.standard_normal((3, 4)), device=device)
+    assert_close(F.leaky_relu(x, 0.2), F.prelu(x, Tensor(np.array(0.2), device=device)), 0)
+
+
+# ---- dtypes
+
+
+def test_integers(device):
+    """What is only cut off stays an integer, with bounds cut to integers (as in PyTorch); the rest is float32."""
+    x = Tensor([-4, 0, 2, 9], device=device)
+    for function, expected in [
+        (F.relu, [0, 0, 2, 9]),
+        (F.relu6, [0, 0, 2, 6]),
+        (F.hardtanh, [-1, 0, 1, 1]),
+        (lambda x: F.hardtanh(x, -2.7, 3.9), [-2, 0, 2, 3]),
+    ]:
+        assert function(x).dtype == np.int64
+        assert host(function(x)).tolist() == expected
+    for name in sorted(set(NAMES) - {"relu", "relu6", "hardtanh"}):
+        assert getattr(F, name)(x).dtype == np.float32
+    assert F.prelu(x, Tensor([0.5], device=device)).dtype == np.float32
+    assert host(F.hardtanh(Tensor([0, 2, 9], dtype="uint8", device=device), 0, 3)).tolist() == [0, 2, 3]
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_raw_arrays_and_numpys_numbers(name, device, rng):
+    curve = CURVES[name]
+    x = Tensor(rng.standard_normal((2, 3)).astype(np.float32), device=device)
+    raw = curve(x.data)
+    assert not isinstance(raw, Tensor)
+    assert raw.dtype == np.float32
+    assert_close(raw, host(curve(x)), 0)
+    assert_close(np.asarray(curve(np.float64(0.7))), np.asarray(curve.formula(0.7)), 1e-15)
+
+
+# ---- wrong calls
+
+WRONG = [
+    (lambda x: F.hardtanh(x, 1, -1), ValueError, "^hardtanh: min_val must not be above max_val, got 1 and -1$"),
+    (lambda x: F.hardtanh(x, "0", 1), TypeError, "^hardtanh: min_val must be a number, got str$"),
+    (lambda x: F.hardtanh(x, 0, None), TypeError, "^hardtanh: max_val must be a number, got NoneType$"),
+    (
+        lambda x: F.hardtanh(x.astype("uint8")),
+        ValueError,
+        r"^hardtanh: uint8 has no value as low as min_val=-1.0; convert x, with x.astype\(...\)$",
+    ),
+    (lambda x: F.leaky_relu(x, x), TypeError, "^leaky_relu: negative_slope must be a number, got Tensor$"),
+    (lambda x: F.elu(x, [1]), TypeError, "^elu: alpha must be a number, got list$"),
+    (lambda x: F.softplus(x, "1"), TypeError, "^softplus: beta must be a number, got str$"),
+    (lambda x: F.softplus(x, 1, None), TypeError, "^softplus: threshold must be a number, got NoneType$"),
+    (lambda x: F.softplus(x, 0), ValueError, "^softplus: expected a beta other than 0$"),
+    (lambda x: F.prelu(x, 0.25), TypeError, "^prelu: expected a Tensor or an array, got float$"),
+    (
+        lambda x: F.prelu(x, x[0, :2]),
+        ValueError,
+        r"^prelu: for input \(2, 3\) expected a weight of shape \(1,\) or \(3,\), got \(2,\)$",
+    ),
+    (lambda x: F.prelu(x, x[:1]), ValueError, r"expected a weight of shape \(1,\) or \(3,\), got \(1, 3\)$"),
+    (lambda x: F.prelu(x[0, 0], x[0]), ValueError, r"^prelu: for input \(\) expected .* \(1,\), got \(3,\)$"),
+    (
+        lambda x: F.prelu(x, x[0].astype("float64")),
+        TypeError,
+        "^prelu: the input is float32 and the weight float64; convert one",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), WRONG)
+def test_wrong_calls(call, error, message):
+    with pytest.raises(error, match=message):
+        call(Tensor(np.ones((2, 3), np.float32)))
+
+
+@pytest.mark.parametrize("name", [*NAMES, "prelu"])
 def test_a_list_is_no_tensor(name):
     for wrong in ([1.0, 2.0], 1.0, None):
         with pytest.raises(TypeError, match=f"^{name}: expected a Tensor or an array, got {type(wrong).__name__}$"):
-            getattr(F, name)(wrong)
-
-
-@pytest.mark.parametrize("name", ALONG_AN_AXIS)
-def test_wrong_axis(name, device):
-    with pytest.raises(ValueError, match=f"{name}: axis 2 does not exist in a tensor of 2 dimension"):
-        getattr(F, name)(Tensor(np.ones((2, 3)), device=device), 2)
-
-
-def test_no_rows(device):
-    for name in ALONG_AN_AXIS:
-        assert getattr(F, name)(Tensor(np.ones((0, 3)), device=device)).shape == (0, 3)
+            getattr(F, name)(wrong, *([wrong] if name == "prelu" else []))

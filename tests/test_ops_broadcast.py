@@ -14,6 +14,7 @@ EXPANSIONS = {
     "an axis of one": ((2, 1), (2, 4), (2, 4)),
     "both": ((1, 3), (4, 2, 3), (4, 2, 3)),
     "in the middle": ((2, 1, 3), (2, 5, 3), (-1, 5, -1)),
+    "a new axis beside one that is kept": ((3, 1), (2, 3, 4), (2, -1, 4)),
     "a scalar": ((), (2, 3), (2, 3)),
     "to itself": ((2, 3), (2, 3), (-1, -1)),
     "to nothing": ((1, 3), (0, 3), (0, 3)),
@@ -68,6 +69,12 @@ def test_expand_takes_one_tuple_or_several_sizes(device):
 def test_wrong_expansions(sizes):
     with pytest.raises(ValueError, match=r"broadcast_to: shape \(2, 3\) cannot be repeated to \("):
         Tensor(np.ones((2, 3))).expand(*sizes)
+
+
+def test_expansion_to_what_is_no_shape():
+    for sizes in [(2.0, 3), ("a",), ([2, None],)]:
+        with pytest.raises(TypeError, match="expand: expected whole numbers, got "):
+            Tensor(np.ones((2, 3))).expand(*sizes)
 
 
 # ---- operands

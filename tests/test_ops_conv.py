@@ -1,4 +1,4 @@
-"""conv2d, and the two operations its gradients are made of."""
+"""conv2d, the two operations its gradients are made of, and conv_transpose2d."""
 
 import hard_shapes
 import numpy as np
@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from judge import (
     assert_close,
     check_operator,
+    host,
     leaves,
     relative_error,
     scattered,
+    torch_conv2d,
+    torch_conv_transpose2d,
     torch_value_and_gradients,
     value_and_gradients,
 )
@@ -20,13 +23,16 @@ import minidl
 from minidl import Tensor, naive
 from minidl import functional as F
 
+CONVOLUTIONS = hard_shapes.CONVOLUTIONS | hard_shapes.ONE_SIDED
+FILTERS = ["image", "filter", None]  # the layouts of x, weight and bias
+
 
 def arrays_of(name, rng):
-    x_shape, weight_shape, options = hard_shapes.CONVOLUTIONS[name]
+    x_shape, weight_shape, options = CONVOLUTIONS[name]
     return [rng.standard_normal(shape) for shape in (x_shape, weight_shape, weight_shape[3:])], options
 
 
-@pytest.mark.parametrize("name", hard_shapes.CONVOLUTIONS)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_values(name, device, rng):
     arrays, options = arrays_of(name, rng)
     x, weight, bias = leaves(arrays, device)
@@ -34,13 +40,15 @@ def test_values(name, device, rng):
     assert_close(F.conv2d(x, weight, **options), oracle.conv2d(*arrays[:2], **options))
 
 
-@pytest.mark.parametrize("name", hard_shapes.CONVOLUTIONS)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_gradients_and_manners(name, device, rng):
     arrays, options = arrays_of(name, rng)
     check_operator(lambda *inputs: F.conv2d(*inputs, **options), arrays, device)
 
 
-@pytest.mark.parametrize("options", [{"stride": (2, 1), "padding": (0, 1)}, {"groups": 2, "dilation": (1, 2)}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"stride": (2, 1), "padding": ((0, 1), (2, 0))}, {"groups": 2, "dilation": (1, 2)}], ids=str
+)
 def test_full_second_derivatives(options, device, rng):
     shapes = (2, 3, 4, 2), (2, 2, 2 // options.get("groups", 1), 2), (2,)
     arrays = [rng.standard_normal(shape) for shape in shapes]
@@ -62,32 +70,34 @@ def test_third_derivatives(device, rng):
 
 @pytest.mark.torch
 @pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("name", [name for name in hard_shapes.CONVOLUTIONS if name != "no images"])
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if name != "no images"])
 def test_against_torch(name, with_bias, device, rng):
     arrays, options = arrays_of(name, rng)
     arrays = arrays if with_bias else arrays[:2]
-    g = rng.standard_normal(oracle.conv2d(*arrays, **options).shape)
-    value, gradients = value_and_gradients(lambda *inputs: F.conv2d(*inputs, **options), arrays, g, device)
+    check_against_torch(F.conv2d, torch_conv2d, arrays, options, device)
+
+
+def check_against_torch(ours, theirs, arrays, options, device):
+    g = np.random.default_rng(6).standard_normal(ours(*arrays, **options).shape)
+    value, gradients = value_and_gradients(lambda *inputs: ours(*inputs, **options), arrays, g, device)
     expected, expected_gradients = torch_value_and_gradients(
-        lambda torch_f, *inputs: torch_f.conv2d(*inputs, **options),
-        arrays,
-        ["image", "filter", None][: len(arrays)],
-        g,
-        "image",
+        lambda *inputs: theirs(*inputs, **options), arrays, FILTERS[: len(arrays)], g, "image"
     )
     assert_close(value, expected)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
         assert_close(gradient, expected_gradient)
 
 
+small, sides = st.integers(1, 3), st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
 @st.composite
 def convolutions(draw):
-    small = st.integers(1, 3)
     groups = draw(small)
     KH, KW = draw(small), draw(small)
     options = {
         "stride": draw(st.tuples(small, small)),
-        "padding": draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
+        "padding": draw(st.tuples(sides, sides)),
         "dilation": draw(st.tuples(small, small)),
         "groups": groups,
     }
@@ -99,7 +109,7 @@ def convolutions(draw):
     )
     weight_shape = (KH, KW, x_shape[3] // groups, groups * draw(st.integers(1, 2)))
     for size, K, P, D in zip(x_shape[1:3], (KH, KW), options["padding"], options["dilation"], strict=True):
-        assume(size + 2 * P >= D * (K - 1) + 1)
+        assume(size + sum(P) >= D * (K - 1) + 1)
     return x_shape, weight_shape, options
 
 
@@ -108,12 +118,66 @@ def test_any_convolution_equals_its_loops(case, device):
     x_shape, weight_shape, options = case
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape) for shape in (x_shape, weight_shape, weight_shape[3:])]
-    expected = naive.conv2d(*arrays, **options)
+    (top, bottom), (left, right) = options["padding"]
+    x_padded = np.pad(arrays[0], ((0, 0), (top, bottom), (left, right), (0, 0)))
+    bare = options | {"padding": 0}
+    expected = naive.conv2d(x_padded, *arrays[1:], **bare)
     g = rng.standard_normal(expected.shape)
     value, gradients = value_and_gradients(lambda *inputs: F.conv2d(*inputs, **options), arrays, g, device)
     assert_close(value, expected)
-    for gradient, loops in zip(gradients, naive.conv2d_backward(g, *arrays[:2], **options), strict=True):
+    to_x, *others = naive.conv2d_backward(g, x_padded, arrays[1], **bare)
+    to_x = to_x[:, top : top + x_shape[1], left : left + x_shape[2]]
+    for gradient, loops in zip(gradients, [to_x, *others], strict=True):
         assert_close(gradient, loops)
+
+
+# ---- padding by name
+
+
+@pytest.mark.parametrize("name", hard_shapes.SAME)
+def test_same_keeps_the_size(name, device, rng):
+    x_shape, weight_shape, options = hard_shapes.SAME[name]
+    arrays = [rng.standard_normal(shape) for shape in (x_shape, weight_shape, weight_shape[3:])]
+    assert F.conv2d(*leaves(arrays, device), padding="same", **options).shape == (*x_shape[:3], weight_shape[3])
+    check_operator(lambda *inputs: F.conv2d(*inputs, padding="same", **options), arrays, device)
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("name", hard_shapes.SAME)
+def test_same_against_torch(name, device, rng):
+    x_shape, weight_shape, options = hard_shapes.SAME[name]
+    arrays = [rng.standard_normal(shape) for shape in (x_shape, weight_shape, weight_shape[3:])]
+    check_against_torch(
+        F.conv2d, lambda torch_f, *inputs, **options: torch_f.conv2d(*inputs, **options), arrays,
+        options | {"padding": "same"}, device,
+    )  # fmt: skip
+
+
+def test_of_an_odd_number_same_puts_the_last_zero_at_the_end(device):
+    x, weight = (np.array(values).reshape(shape) for values, shape in (([1.0, 2, 3, 4], (1, 1, 4, 1)), ([1.0, 10], 2)))
+    for turned, kernel in (((0, 1, 2, 3), (1, 2, 1, 1)), ((0, 2, 1, 3), (2, 1, 1, 1))):
+        x_turned, weight_turned = leaves([x.transpose(turned), weight.reshape(kernel)], device)
+        assert host(F.conv2d(x_turned, weight_turned, padding="same")).ravel().tolist() == [21, 32, 43, 4]
+
+
+def test_valid_is_no_padding(device, rng):
+    arrays, options = arrays_of("stride with a remainder, overlapping", rng)
+    assert_close(F.conv2d(*leaves(arrays, device), padding="valid", **options), oracle.conv2d(*arrays, **options))
+
+
+# ---- conv2d: sizes, kinds and memory
+
+
+def test_images_without_channels(device, rng):
+    """A sum of nothing is 0. (PyTorch 2.13 gives such an output no channels either, whatever the number of filters.)"""
+    arrays = [np.zeros((2, 5, 4, 0)), np.zeros((3, 2, 0, 4)), rng.standard_normal(4)]
+    convolve = lambda *inputs: F.conv2d(*inputs, stride=2, padding=1, groups=2)  # noqa: E731
+    assert_close(convolve(*leaves(arrays, device)), np.broadcast_to(arrays[2], (2, 3, 3, 4)))
+    g = rng.standard_normal((2, 3, 3, 4))
+    _, (to_x, to_weight, to_bias) = value_and_gradients(convolve, arrays, g, device)
+    assert (to_x.shape, to_weight.shape) == ((2, 5, 4, 0), (3, 2, 0, 4))
+    assert_close(to_bias, g.sum(axis=(0, 1, 2)))
 
 
 def test_memory_order_does_not_matter(device, rng):
@@ -183,6 +247,8 @@ X, WEIGHT = (2, 5, 6, 4), (3, 2, 4, 6)
         ((2, 4, 5, 6), WEIGHT, None, {}, r"input \(2, 4, 5, 6\) has 6 channels on its last axis, weight \(3, 2, 4"),
         ((2, 4, 5, 6), WEIGHT, None, {}, r"weight \(3, 2, 4, 6\) expects 4; images are \(N, H, W, C\)"),
         ((5, 6, 4), WEIGHT, None, {}, r"expected images \(N, H, W, C\) and a weight .* got \(5, 6, 4\)"),
+        ((2, 0, 6, 4), WEIGHT, None, {"padding": 2}, r"only N and the weight's third axis .* got \(2, 0, 6, 4\)"),
+        (X, (3, 2, 4, 0), None, {}, r"only N and the weight's third axis may be 0, got .* and \(3, 2, 4, 0\)"),
         (X, (4, 6), None, {}, r"got \(2, 5, 6, 4\) and \(4, 6\)"),
         (X, (0, 2, 4, 6), None, {}, r"expected images .* got \(2, 5, 6, 4\) and \(0, 2, 4, 6\)"),
         (X, WEIGHT, (4,), {}, r"expected a bias of shape \(6,\), one a filter, got \(4,\)"),
@@ -194,7 +260,13 @@ X, WEIGHT = (2, 5, 6, 4), (3, 2, 4, 6)
         (X, WEIGHT, None, {"stride": 0}, "stride must be an integer or a pair of integers, at least 1; got 0"),
         (X, WEIGHT, None, {"stride": (1, 2, 3)}, r"stride must be .* got \(1, 2, 3\)"),
         (X, WEIGHT, None, {"padding": -1}, "padding must be .* at least 0; got -1"),
-        (X, WEIGHT, None, {"padding": "same"}, "padding must be .* got 'same'"),
+        (X, WEIGHT, None, {"padding": (1, -1)}, "padding must be .* at least 0; got -1"),
+        (X, WEIGHT, None, {"padding": (1, 2, 3)}, r"padding must be .* got \(1, 2, 3\)"),
+        (X, WEIGHT, None, {"padding": ((1, 2, 3), (0, 0))}, r"padding must be .* got \(1, 2, 3\)"),
+        (X, WEIGHT, None, {"padding": ((0, 1), (0, -1))}, r"padding must be .* got \(0, -1\)"),
+        (X, WEIGHT, None, {"padding": 0.5}, "padding must be .* got 0.5"),
+        (X, WEIGHT, None, {"padding": "full"}, 'padding must be numbers, "same" or "valid"; got .full'),
+        (X, WEIGHT, None, {"padding": "same", "stride": (1, 2)}, r'padding="same" keeps the size .* got \(1, 2\)'),
         (X, WEIGHT, None, {"dilation": 1.5}, "dilation must be .* got 1.5"),
         (X, WEIGHT, None, {"dilation": 3}, "a window of 7×4 does not fit into an image of 5×6 padded to 5×6"),
         ((2, 1, 1, 4), WEIGHT, None, {"padding": (0, 1)}, "a window of 3×2 does not fit .* 1×1 padded to 1×3"),
@@ -205,6 +277,16 @@ def test_wrong_calls(x, weight, bias, options, message, device):
     bias = None if bias is None else Tensor(np.ones(bias), device=device)
     with pytest.raises(ValueError, match=f"^conv2d: .*{message}"):
         F.conv2d(x, weight, bias, **options)
+
+
+@pytest.mark.parametrize("function", [F.conv2d, F.conv_transpose2d])
+def test_what_is_no_array(function, device):
+    x, weight = Tensor(np.ones((2, 3, 3, 4)), device=device), Tensor(np.ones((1, 1, 4, 4)), device=device)
+    for arguments in ((host(x).tolist(), weight), (x, host(weight).tolist()), (x, None), (x, weight, [0.0] * 4)):
+        with pytest.raises(
+            TypeError, match=f"^{function.__name__}: expected a Tensor or an array, got (list|NoneType)"
+        ):
+            function(*arguments)
 
 
 def test_images_and_weights_of_two_precisions(device):
@@ -223,3 +305,156 @@ def test_numpy_integers_are_integers(device, rng):
     assert_close(
         F.conv2d(*leaves(arrays, device), **options), oracle.conv2d(*arrays, stride=2, padding=(1, 0), groups=2)
     )
+
+
+# ---- conv_transpose2d
+
+
+def transposed_arrays(name, rng):
+    x_shape, weight_shape, options = hard_shapes.TRANSPOSED[name]
+    bias_shape = (weight_shape[2] * options.get("groups", 1),)
+    return [rng.standard_normal(shape) for shape in (x_shape, weight_shape, bias_shape)], options
+
+
+@pytest.mark.parametrize("name", hard_shapes.TRANSPOSED)
+def test_transposed_values(name, device, rng):
+    arrays, options = transposed_arrays(name, rng)
+    x, weight, bias = leaves(arrays, device)
+    assert_close(F.conv_transpose2d(x, weight, bias, **options), oracle.conv_transpose2d(*arrays, **options))
+    assert_close(F.conv_transpose2d(x, weight, **options), oracle.conv_transpose2d(*arrays[:2], **options))
+
+
+@pytest.mark.parametrize("name", hard_shapes.TRANSPOSED)
+def test_transposed_gradients_and_manners(name, device, rng):
+    arrays, options = transposed_arrays(name, rng)
+    check_operator(lambda *inputs: F.conv_transpose2d(*inputs, **options), arrays, device)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"stride": (2, 1), "padding": ((0, 1), (1, 0)), "output_padding": (1, 0)}, {"groups": 2, "dilation": (1, 2)}],
+    ids=str,
+)
+def test_transposed_full_second_derivatives(options, device, rng):
+    arrays = [rng.standard_normal(shape) for shape in ((2, 2, 3, 2), (2, 2, 2, 2), (2 * options.get("groups", 1),))]
+    minidl.gradgradcheck(lambda *inputs: F.conv_transpose2d(*inputs, **options), leaves(arrays, device))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("name", [name for name in hard_shapes.TRANSPOSED if name != "no images"])
+def test_transposed_against_torch(name, with_bias, device, rng):
+    arrays, options = transposed_arrays(name, rng)
+    arrays = arrays if with_bias else arrays[:2]
+    check_against_torch(F.conv_transpose2d, torch_conv_transpose2d, arrays, options, device)
+
+
+@st.composite
+def transposed_convolutions(draw):
+    groups = draw(small)
+    options = {name: draw(st.tuples(small, small)) for name in ("stride", "dilation")}
+    steps = zip(options["stride"], options["dilation"], strict=True)
+    options["output_padding"] = tuple(draw(st.integers(0, max(both) - 1)) for both in steps)
+    options |= {"padding": draw(st.tuples(sides, sides)), "groups": groups}
+    C = groups * draw(st.integers(1, 2))
+    x_shape = (draw(st.integers(0, 2)), draw(st.integers(1, 4)), draw(st.integers(1, 4)), C)
+    weight_shape = (draw(small), draw(small), draw(st.integers(1, 2)), C)
+    for i, (before, after) in enumerate(options["padding"]):
+        whole = (x_shape[1 + i] - 1) * options["stride"][i] + options["dilation"][i] * (weight_shape[i] - 1) + 1
+        assume(whole - before - after + options["output_padding"][i] >= 1)
+    return x_shape, weight_shape, options
+
+
+@given(case=transposed_convolutions())
+def test_any_transposed_convolution_equals_its_loops(case, device):
+    x_shape, weight_shape, options = case
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape) for shape in (x_shape, weight_shape, weight_shape[2] * options["groups"])]
+    expected = oracle.conv_transpose2d(*arrays, **options)
+    g = rng.standard_normal(expected.shape)
+    value, gradients = value_and_gradients(lambda *inputs: F.conv_transpose2d(*inputs, **options), arrays, g, device)
+    assert_close(value, expected)
+    uncut = np.pad(g, ((0, 0), *options["padding"], (0, 0)))  # what is cut off has no influence
+    bare = options | {"padding": 0}
+    for gradient, loops in zip(gradients, naive.conv_transpose2d_backward(uncut, *arrays[:2], **bare), strict=True):
+        assert_close(gradient, loops)
+
+
+@given(case=convolutions())
+def test_it_is_the_transpose_of_the_convolution_with_its_weight(case, device):
+    """⟨conv2d(x, w), y⟩ = ⟨x, conv_transpose2d(y, w)⟩, with integers to the last bit: no option is read differently."""
+    x_shape, weight_shape, options = case
+    rng = np.random.default_rng(0)
+    x, weight = (rng.integers(-4, 5, shape).astype(float) for shape in (x_shape, weight_shape))
+    convolved = oracle.conv2d(x, weight, **options)
+    y = rng.integers(-4, 5, convolved.shape).astype(float)
+    more = tuple(
+        (n + sum(P) - D * (K - 1) - 1) % S
+        for n, P, D, K, S in zip(
+            x_shape[1:3], options["padding"], options["dilation"], weight_shape[:2], options["stride"], strict=True
+        )
+    )
+    back = F.conv_transpose2d(*leaves([y, weight], device), output_padding=more, **options)
+    assert back.shape == x_shape
+    assert (host(back) * x).sum() == (convolved * y).sum()
+
+
+def test_transposed_memory_order_does_not_matter(device, rng):
+    arrays, options = transposed_arrays("less cut", rng)
+    expected = oracle.conv_transpose2d(*arrays, **options)
+    x, weight, bias = leaves(arrays, device)
+    for mixed in (scattered(x), scattered(x, axis=1), x[:, ::-1, ::-1][:, ::-1, ::-1]):
+        assert_close(F.conv_transpose2d(mixed, scattered(weight), bias, **options), expected)
+
+
+def test_transposed_dtypes_and_raw_arrays(device, rng):
+    x, weight = Tensor(np.ones((1, 2, 3, 2), int), device=device), Tensor(np.ones((2, 2, 1, 2), int), device=device)
+    assert F.conv_transpose2d(x, weight).dtype == np.float32
+    assert_close(F.conv_transpose2d(x, weight, stride=2), np.full((1, 4, 6, 1), 2.0))
+    with pytest.raises(TypeError, match=r"^conv_transpose2d: the input is float32 and the weight float64; convert one"):
+        F.conv_transpose2d(x.astype(np.float32), weight.astype(np.float64))
+    arrays, options = transposed_arrays("less cut", rng)
+    raw = F.conv_transpose2d(*(x.data for x in leaves(arrays, device)), **options)
+    assert not isinstance(raw, Tensor)
+    assert_close(raw, oracle.conv_transpose2d(*arrays, **options))
+
+
+def test_transposed_to_no_channels(device, rng):
+    arrays = [rng.standard_normal((2, 3, 2, 4)), np.zeros((3, 2, 0, 4))]
+    assert F.conv_transpose2d(*leaves(arrays, device), stride=2).shape == (2, 7, 4, 0)
+
+
+BACK = (3, 2, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "bias", "options", "message"),
+    [
+        ((2, 4, 5, 6), BACK, None, {}, r"input \(2, 4, 5, 6\) has 6 channels on its last axis, weight \(3, 2, 6"),
+        ((2, 4, 5, 6), BACK, None, {}, r"expects 4; images are .* and the weight is \(KH, KW, F/groups, C\)"),
+        ((5, 6, 4), BACK, None, {}, r"a weight \(KH, KW, F/groups, C\).* got \(5, 6, 4\) and \(3, 2, 6, 4\)"),
+        ((2, 0, 6, 4), BACK, None, {}, r"only N and the weight's third axis .* got \(2, 0, 6, 4\)"),
+        ((2, 5, 6, 0), (3, 2, 6, 0), None, {}, r"only N and the weight's third axis may be 0, got .* \(3, 2, 6, 0\)"),
+        (X, (4, 6), None, {}, r"got \(2, 5, 6, 4\) and \(4, 6\)"),
+        (X, (3, 0, 6, 4), None, {}, r"got \(2, 5, 6, 4\) and \(3, 0, 6, 4\)"),
+        (X, BACK, (4,), {}, r"expected a bias of shape \(6,\), one a filter, got \(4,\)"),
+        (X, BACK, (6,), {"groups": 2}, r"expected a bias of shape \(12,\), one a filter, got \(6,\)"),
+        (X, BACK, None, {"groups": 3}, "groups=3 must divide the 4 channels$"),
+        (X, BACK, None, {"groups": -1}, "groups=-1 must divide"),
+        (X, BACK, None, {"stride": 0}, "stride must be an integer or a pair of integers, at least 1; got 0"),
+        (X, BACK, None, {"dilation": (1, 0)}, r"dilation must be .* got \(1, 0\)"),
+        (X, BACK, None, {"padding": "same"}, "padding must be .* got 'same'"),
+        (X, BACK, None, {"padding": ((0, 1), (0, -1))}, r"padding must be .* got \(0, -1\)"),
+        (X, BACK, None, {"output_padding": -1}, "output_padding must be .* at least 0; got -1"),
+        (X, BACK, None, {"output_padding": 1}, r"output_padding must be less than the stride \(1, 1\) or .* got 1"),
+        (X, BACK, None, {"output_padding": (1, 2), "stride": 2}, r"output_padding must be less .* got \(1, 2\)"),
+        (X, BACK, None, {"output_padding": (2, 0), "stride": (1, 3), "dilation": 2}, "output_padding must be less"),
+        (X, BACK, None, {"padding": (4, 0)}, r"of a result of 7×7, padding=\(4, 0\) leaves -1×7"),
+        (X, BACK, None, {"padding": ((0, 0), (3, 4))}, "of a result of 7×7, .* leaves 7×0"),
+    ],
+)  # fmt: skip
+def test_wrong_transposed_calls(x, weight, bias, options, message, device):
+    x, weight = Tensor(np.ones(x), device=device), Tensor(np.ones(weight), device=device)
+    bias = None if bias is None else Tensor(np.ones(bias), device=device)
+    with pytest.raises(ValueError, match=f"^conv_transpose2d: .*{message}"):
+        F.conv_transpose2d(x, weight, bias, **options)

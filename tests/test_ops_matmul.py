@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import Case, check_derivatives, check_torch, check_value
-from judge import scattered
+from judge import host, scattered
 
 import minidl
 from minidl import Tensor
@@ -30,6 +30,8 @@ SHAPES = {
     "empty vectors": ((0,), (0,)),
 }
 CASES = {name: Case(lambda a, b: a @ b, shapes) for name, shapes in SHAPES.items()} | {
+    "nothing on the left, a batch": Case(lambda a, b: a @ b, ((0, 0), (2, 0, 0))),
+    "nothing, a batch and a vector": Case(lambda a, b: a @ b, ((2, 0, 3), (3,))),
     "x @ x": Case(lambda x: x @ x, ((3, 3),)),
     "x @ x.T": Case(lambda x: x @ x.T, ((2, 3),)),
     "x.T @ x @ v": Case(lambda x, v: x.T @ x @ v, ((2, 3), (3,))),
@@ -84,7 +86,46 @@ def test_an_unwanted_gradient_is_not_computed(device, monkeypatch):
     assert to_b is None
 
 
+# ---- outer
+
+OUTER = {
+    "two vectors": ((2,), (3,)),
+    "one element": ((1,), (2,)),
+    "nothing": ((0,), (2,)),
+}
+OUTER_CASES = {
+    name: Case(minidl.outer, shapes, np.outer, lambda a, b: a.outer(b)) for name, shapes in OUTER.items()
+} | {
+    "a vector with itself": Case(lambda a: minidl.outer(a, a), ((3,),), lambda a: np.outer(a, a), lambda a: a.outer(a))
+}
+
+
+@pytest.mark.parametrize("name", OUTER_CASES)
+def test_outer(name, device):
+    check_value(OUTER_CASES[name], device)
+    check_derivatives(OUTER_CASES[name], device)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", OUTER_CASES)
+def test_outer_against_torch(name):
+    check_torch(OUTER_CASES[name])
+
+
+def test_outer_of_integers_and_raw_arrays(device):
+    a, b = Tensor([1, 2], device=device), Tensor(np.array([0.5, 1.0, 2.0], np.float32), device=device)
+    assert minidl.outer(a, a).numpy().tolist() == [[1, 2], [2, 4]]
+    assert minidl.outer(a, b).dtype == np.float32
+    y = minidl.outer(a.data, a.data)
+    assert not isinstance(y, Tensor)
+    assert host(y).tolist() == [[1, 2], [2, 4]]
+
+
 WRONG = [
+    (lambda a: minidl.outer(a, a[0]), ValueError, r"outer: expected two vectors, got shapes \(2, 3\) and \(3,\)"),
+    (lambda a: minidl.outer(a[0], a[0, 0]), ValueError, r"outer: expected two vectors, got shapes \(3,\) and \(\)"),
+    (lambda a: minidl.outer(a, [1.0]), TypeError, "outer: expected a Tensor or an array, got list"),
+    (lambda a: minidl.outer(2, a[0]), TypeError, "outer: expected a Tensor or an array, got int"),
     (lambda a: a @ 2, ValueError, r"matmul: expected at least one dimension; use \* to multiply by a scalar"),
     (lambda a: 2.0 @ a, ValueError, "matmul: expected at least one dimension"),
     (lambda a: a @ a.sum(), ValueError, "matmul: expected at least one dimension"),

@@ -18,9 +18,10 @@ from judge import (
 import minidl
 from minidl import Tensor, backend
 from minidl import functional as F
-from minidl.ops.norm import batch_norm_textbook
+from minidl.kernels import channels
+from minidl.ops.norm import BatchNorm, batch_norm_textbook
 
-SHAPES = [(2, 3, 4, 5), (6, 3), (2, 1, 1, 3), (1, 3, 2, 1)]
+SHAPES = [(2, 3, 4, 5), (6, 3), (2, 1, 1, 3), (1, 3, 2, 1), (3, 4, 2), (2, 3, 1, 2, 4)]
 
 
 def case(shape, rng):
@@ -86,32 +87,51 @@ def test_full_second_derivatives(device, rng):
 
 @pytest.mark.torch
 @pytest.mark.parametrize("mode", ["training", "training without running statistics", "inference"])
-@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("affine", ["", "weight", "bias", "weight bias"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_against_torch(shape, affine, mode, device, rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    arrays, running = case(shape, rng)
-    arrays = arrays if affine else arrays[:1]
+    (x, weight, bias), running = case(shape, rng)
+    given = {"weight": weight, "bias": bias}
+    names = affine.split()
+    arrays = [x, *(given[name] for name in names)]
     ours = [Tensor(array, device=device) for array in running]
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     theirs = [torch.from_numpy(array.copy()) for array in running]
     if "without" in mode:
         ours = theirs = [None, None]
     options = {"training": "training" in mode, "momentum": 0.3, "eps": 1e-3}
-    layouts, output_layout = (["image", None, None], "image") if len(shape) == 4 else ([None] * 3, None)
     g = rng.standard_normal(shape)
-    value, gradients = value_and_gradients(
-        lambda x, *affine: F.batch_norm(x, *ours, *affine, **options), arrays, g, device
-    )
-    expected, expected_gradients = torch_value_and_gradients(
-        lambda torch_f, x, *affine: torch_f.batch_norm(x, *theirs, *affine, **options),
-        arrays, layouts[: len(arrays)], g, output_layout,
-    )  # fmt: skip
+
+    def function(x, *parameters):
+        return F.batch_norm(x, *ours, **dict(zip(names, parameters, strict=True)), **options)
+
+    def torch_function(torch_f, x, *parameters):
+        parameters = dict(zip(names, parameters, strict=True))
+        return torch_f.batch_norm(x.movedim(-1, 1), *theirs, **parameters, **options).movedim(1, -1)
+
+    value, gradients = value_and_gradients(function, arrays, g, device)
+    expected, expected_gradients = torch_value_and_gradients(torch_function, arrays, [None] * len(arrays), g)
     assert_close(value, expected)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
         assert_close(gradient, expected_gradient)
     if "without" not in mode:
         for statistic, expected_statistic in zip(ours, theirs, strict=True):
             assert_close(statistic, expected_statistic.numpy())
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("momentum", [0.0, 0.1, 1.0, -1.2, 1])
+def test_running_statistics_after_several_batches_against_torch(momentum, device, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    _, running = case((6, 3), rng)
+    ours = [Tensor(array, device=device) for array in running]
+    theirs = [torch.from_numpy(array.copy()) for array in running]
+    for M in (2, 7, 3):
+        x = rng.standard_normal((M, 3)) + 5
+        F.batch_norm(Tensor(x, device=device), *ours, training=True, momentum=momentum)
+        torch.nn.functional.batch_norm(torch.from_numpy(x), *theirs, training=True, momentum=momentum)
+    for statistic, expected in zip(ours, theirs, strict=True):
+        assert_close(statistic, expected.numpy())
 
 
 def test_fused_equals_the_textbook(device, rng):
@@ -131,6 +151,17 @@ def test_running_statistics_move_by_the_momentum_and_keep_the_unbiased_variance(
     F.batch_norm(Tensor(x, device=device), *statistics, training=True, momentum=0.25)
     assert_close(statistics[0], 0.75 * running[0] + 0.25 * mean)
     assert_close(statistics[1], 0.75 * running[1] + 0.25 * unbiased)
+
+
+def test_the_momentum_may_be_on_the_device(device, rng):
+    """As it is for the average of all batches: the count of batches is there, and nobody waits for it."""
+    (x, _, _), running = case((5, 4), rng)
+    momentum = Tensor(np.array(0.25), device=device).data
+    statistics = [Tensor(array, device=device) for array in running]
+    F.batch_norm(Tensor(x, device=device), *statistics, training=True, momentum=momentum)
+    assert_close(statistics[0], 0.75 * running[0] + 0.25 * x.mean(axis=0))
+    with pytest.raises(TypeError, match="^batch_norm: momentum must be a number, got array"):
+        F.batch_norm(Tensor(x), None, None, training=True, momentum=np.array([0.1, 0.2]))
 
 
 def test_running_statistics_keep_their_dtype_and_stay_outside_the_graph(device, rng):
@@ -153,6 +184,51 @@ def test_a_mean_far_from_zero_in_float32(device, rng):
     assert relative_error(gradient, exact) < 0.01
 
 
+def test_inference_with_a_mean_far_from_zero_in_float32(device, rng):
+    """The gradient to the weight is Σ g · (x − μ) / σ: as Σ g · x − μ · Σ g, it would cancel."""
+    x = (rng.standard_normal((8, 10, 10, 3)) + 1e4).astype(np.float32)
+    g, weight = rng.standard_normal(x.shape).astype(np.float32), rng.standard_normal(3).astype(np.float32)
+    mean, variance, _ = oracle.batch_statistics(x)
+
+    def inference(x, weight):
+        place = {"dtype": x.dtype, "device": x.device}
+        return F.batch_norm(x, Tensor(mean, **place), Tensor(variance, **place), weight)
+
+    value, gradients = value_and_gradients(inference, [x, weight], g, device)
+    assert relative_error(value, oracle.batch_norm(x, mean, variance, weight)) < 0.01
+    exact = value_and_gradients(inference, [x.astype(np.float64), weight.astype(np.float64)], g.astype(float), "cpu")[1]
+    for gradient, expected in zip(gradients, exact, strict=True):
+        assert gradient.dtype == np.float32
+        assert relative_error(gradient, expected) < 0.002
+
+
+def test_a_gradient_that_nobody_wants_is_not_computed(device, rng, monkeypatch):
+    """That to the first layer's input is as large as a batch of images."""
+    arrays, _ = case((2, 3, 4, 5), rng)
+    computed = []
+
+    def noted(function):
+        def call(*arguments, **options):
+            gradients = function(*arguments, **options)
+            computed.append(gradients[0] is not None)
+            return gradients
+
+        return call
+
+    monkeypatch.setattr(channels, "normalize_gradients", noted(channels.normalize_gradients))
+    monkeypatch.setattr(BatchNorm, "_differentiable_gradients", noted(BatchNorm._differentiable_gradients))
+    x, weight, bias = leaves(arrays, device)
+    g = Tensor(rng.standard_normal(x.shape), device=device)
+    every = minidl.grad(training(x, weight, bias), [x, weight, bias], g)
+    for create_graph in (False, True):
+        y = training(x.detach(), weight, bias)
+        for gradient, expected in zip(
+            minidl.grad(y, [weight, bias], g, create_graph=create_graph), every[1:], strict=True
+        ):
+            assert_close(gradient, expected, 1e-12)
+    assert computed == [True, False, False]
+
+
 def test_a_constant_channel_becomes_the_bias(device):
     x = Tensor(np.full((2, 3, 3, 2), 7.0), requires_grad=True, device=device)
     y = F.batch_norm(x, None, None, bias=Tensor([0.5, -0.5], dtype=np.float64, device=device), training=True)
@@ -169,6 +245,22 @@ def test_memory_order_does_not_matter(device, rng):
     assert_close(mixed, y)
     for a, b in zip(minidl.grad(mixed, [x, weight], scattered(g)), minidl.grad(y, [x, weight], g), strict=True):
         assert_close(a, b)
+
+
+def test_float16_is_normalised_in_float32(device, rng):
+    """The square of 256 is too large for float16."""
+    x = (300 * rng.standard_normal((4, 5, 6, 3))).astype(np.float16)
+    weight, bias = rng.standard_normal((2, 3)).astype(np.float16)
+    mean, variance, _ = oracle.batch_statistics(x)
+    running = [Tensor(array, dtype=np.float32, device=device) for array in (mean, variance)]
+    g = rng.standard_normal(x.shape).astype(np.float16)
+    for options in ({"training": True}, {}):
+        value, gradients = value_and_gradients(
+            lambda x, *affine, o=options: F.batch_norm(x, *running, *affine, **o), [x, weight, bias], g, device
+        )
+        assert [array.dtype for array in (value, *gradients)] == [np.float16] * 4
+        assert relative_error(value, oracle.batch_norm(x, mean, variance, weight, bias)) < 0.001
+        assert relative_error(gradients[2], g.astype(float).sum(axis=(0, 1, 2))) < 0.001
 
 
 def test_integers_and_raw_arrays(device):
@@ -196,13 +288,17 @@ def test_raw_arrays_give_a_raw_array_where_they_are(mode, place, fake_gpu, rng):
     [
         ((2, 3, 3, 4), {"weight": 3}, {}, r"input \(2, 3, 3, 4\) has 4 channels on its last axis, weight is \(3,\)"),
         ((2, 3, 3, 4), {"bias": 1}, {}, r"4 channels on its last axis, bias is \(1,\)"),
-        ((2, 3, 3, 4), {"running_mean": 3}, {}, r"4 channels on its last axis, running_mean is \(3,\)"),
-        ((2, 3, 3, 4), {"running_var": 3}, {}, r"4 channels on its last axis, running_var is \(3,\)"),
-        ((2, 3, 3, 4), {}, {"training": False}, "running_mean and running_var are needed when training=False"),
-        ((2, 3, 3, 4), {"running_mean": 4}, {"training": False}, "running_mean and running_var are needed"),
+        ((2, 3, 3, 4), {"running_mean": 3, "running_var": 4}, {}, r"last axis, running_mean is \(3,\)"),
+        ((2, 3, 3, 4), {"running_mean": 4, "running_var": (1, 4)}, {}, r"last axis, running_var is \(1, 4\)"),
+        ((2, 3, 3, 4), {"running_mean": 4}, {}, "running_mean and running_var must both be given, or both be None"),
+        ((2, 3, 3, 4), {"running_var": 4}, {"training": False}, "must both be given, or both be None"),
+        ((2, 3, 3, 4), {}, {"training": False}, "running_mean and running_var are needed to normalise by"),
+        ((4,), {}, {}, r"expected \(N, ..., C\), channels on the last axis, got shape \(4,\)"),
+        ((), {}, {}, r"expected \(N, ..., C\), channels on the last axis, got shape \(\)"),
         ((1, 1, 1, 4), {}, {}, r"training needs more than one value a channel, input \(1, 1, 1, 4\) has 1"),
-        ((0, 2, 2, 4), {}, {}, r"training needs more than one value a channel, input \(0, 2, 2, 4\) has 0"),
         ((1, 4), {}, {}, r"training needs more than one value a channel, input \(1, 4\) has 1"),
+        ((2, 4), {}, {"eps": 0}, "eps must be positive in training and at least 0 otherwise, got 0"),
+        ((2, 4), {"running_mean": 4, "running_var": 4}, {"training": False, "eps": -1e-5}, "at least 0 .* got -1e-05"),
     ],
 )  # fmt: skip
 def test_wrong_calls(shape, sizes, options, message, device):
@@ -210,6 +306,38 @@ def test_wrong_calls(shape, sizes, options, message, device):
     given = {"running_mean": None, "running_var": None, "training": True} | given | options
     with pytest.raises(ValueError, match=f"^batch_norm: .*{message}"):
         F.batch_norm(Tensor(np.ones(shape), device=device), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weight": [1.0, 1.0]}, "expected a Tensor or an array, got list"),
+        ({"bias": 1.0}, "expected a Tensor or an array, got float"),
+        ({"weight": Tensor([1.0, 1.0])}, "the input is float64 and the weight float32"),
+        ({"momentum": None}, "momentum must be a number, got None"),
+        ({"eps": "small"}, "eps must be a number, got 'small'"),
+        ({"running_mean": np.ones(2), "running_var": np.ones(2)}, "running_mean must be a Tensor, for it is updated"),
+    ],
+)
+def test_wrong_types(given, message):
+    with pytest.raises(TypeError, match=f"^batch_norm: {message}"):
+        F.batch_norm(Tensor(np.ones((3, 2))), **{"running_mean": None, "running_var": None, "training": True} | given)
+    with pytest.raises(TypeError, match="^batch_norm: expected a Tensor or an array, got list"):
+        F.batch_norm([[1.0], [2.0]], None, None, training=True)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_running_statistics_are_constants(mode, device):
+    x, (mean, variance) = Tensor(np.ones((3, 2)), device=device), leaves([np.zeros(2), np.ones(2)], device)
+    with pytest.raises(ValueError, match=r"no gradient flows to running_mean; give it as running_mean.detach\(\)"):
+        F.batch_norm(x, mean, variance, training=mode)
+    with pytest.raises(ValueError, match=r"no gradient flows to running_var; give it as running_var.detach\(\)"):
+        F.batch_norm(x, mean.detach(), variance, training=mode)
+
+
+def test_no_epsilon_in_inference(device):
+    x, mean, variance = (Tensor(np.array(v), device=device) for v in ([[3.0, 5.0]], [1.0, 1.0], [4.0, 0.25]))
+    assert_close(F.batch_norm(x, mean, variance, eps=0), np.array([[1.0, 8.0]]), 0)
 
 
 def test_a_refused_batch_leaves_the_running_statistics_alone(device):
@@ -220,12 +348,15 @@ def test_a_refused_batch_leaves_the_running_statistics_alone(device):
         assert host(statistic).tolist() == [1, 1, 1, 1]
 
 
-def test_running_statistics_must_be_tensors(device):
-    x = Tensor(np.ones((2, 3)), device=device)
-    with pytest.raises(TypeError, match="batch_norm: running_mean must be a Tensor, for it is updated; got ndarray"):
-        F.batch_norm(x, x.data[0], x.data[1], training=True)
-
-
-def test_inference_of_no_images(device):
-    statistics = [Tensor(np.ones(4), device=device) for _ in range(2)]
-    assert F.batch_norm(Tensor(np.ones((0, 2, 3, 4)), device=device), *statistics).shape == (0, 2, 3, 4)
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("shape", [(0, 2, 3, 4), (0, 4), (2, 0, 4), (3, 0)], ids=str)
+def test_nothing_to_normalise(shape, mode, device):
+    """As in PyTorch: nothing comes back, and running statistics and parameters have nothing to learn from it."""
+    C = shape[-1]
+    statistics = [Tensor(np.full(C, 5.0), device=device) for _ in range(2)]
+    x, weight, bias = leaves([np.ones(shape), np.ones(C), np.ones(C)], device)
+    y = F.batch_norm(x, *statistics, weight, bias, training=mode)
+    assert y.shape == shape
+    gradients = minidl.grad(y, [x, weight, bias], y)
+    assert [host(g).tolist() for g in gradients[1:]] == [[0] * C] * 2
+    assert [host(statistic).tolist() for statistic in statistics] == [[5] * C] * 2

@@ -3,9 +3,11 @@
 The oracle is held against PyTorch on hard shapes, and its numeric gradient against known derivatives.
 """
 
+import hard_shapes
 import numpy as np
 import oracle
 import pytest
+from judge import torch_conv2d, torch_conv_transpose2d, torch_fold, torch_unfold
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F = torch.nn.functional
@@ -103,6 +105,39 @@ def test_conv2d(name, with_bias, rng):
     assert_close(oracle.conv2d(x, weight, bias, **options), expected)
 
 
+@pytest.mark.parametrize("name", hard_shapes.ONE_SIDED)
+def test_conv2d_with_one_sided_padding(name, rng):
+    x_shape, weight_shape, options = hard_shapes.ONE_SIDED[name]
+    x, weight = rng.standard_normal(x_shape), rng.standard_normal(weight_shape)
+    expected = torch_conv2d(F, images(x), filters(weight), **options)
+    assert_close(oracle.conv2d(x, weight, **options), from_images(expected))
+
+
+@pytest.mark.parametrize("name", [name for name in hard_shapes.TRANSPOSED if name != "no images"])
+def test_conv_transpose2d(name, rng):
+    x_shape, weight_shape, options = hard_shapes.TRANSPOSED[name]
+    x, weight = rng.standard_normal(x_shape), rng.standard_normal(weight_shape)
+    bias = rng.standard_normal(weight_shape[2] * options.get("groups", 1))
+    expected = torch_conv_transpose2d(F, images(x), filters(weight), torch.from_numpy(bias), **options)
+    assert_close(oracle.conv_transpose2d(x, weight, bias, **options), from_images(expected))
+
+
+def filters(weight):
+    """(KH, KW, C/G, F) -> torch (F, C/G, KH, KW)"""
+    return torch.from_numpy(weight.transpose(3, 2, 0, 1).copy())
+
+
+@pytest.mark.parametrize("name", hard_shapes.UNFOLDINGS)
+def test_unfold_and_fold(name, rng):
+    shape, options = hard_shapes.UNFOLDINGS[name]
+    x = rng.standard_normal(shape)
+    expected = torch_unfold(F, images(x), **options)
+    assert_close(oracle.unfold(x, **options), expected)
+    rows = rng.standard_normal(expected.shape)
+    expected = from_images(torch_fold(F, torch.from_numpy(rows), shape[1:3], **options))
+    assert_close(oracle.fold(rows, shape[1:3], **options), expected)
+
+
 def test_linear(rng):
     x, weight, bias = rng.standard_normal((2, 3, 5)), rng.standard_normal((5, 4)), rng.standard_normal(4)
     x_torch, weight_torch, bias_torch = (torch.from_numpy(array) for array in (x, weight.T.copy(), bias))
@@ -176,6 +211,35 @@ def test_adaptive_avg_pool2d(output_size, rng):
     assert_close(oracle.adaptive_avg_pool2d(x, output_size), from_images(F.adaptive_avg_pool2d(images(x), output_size)))
 
 
+# ---- resizing
+
+
+@pytest.mark.parametrize("scale_factor", [None, 0.7, 1.5, 2, 2.3])
+@pytest.mark.parametrize(
+    ("mode", "align_corners"),
+    [
+        ("nearest", None),
+        ("nearest-exact", None),
+        ("bilinear", False),
+        ("bilinear", True),
+        ("bicubic", False),
+        ("bicubic", True),
+    ],
+)
+def test_interpolate(mode, align_corners, scale_factor, rng):
+    x = rng.standard_normal((2, 5, 7, 3))
+    sizes = (8, 3) if scale_factor is None else (int(5 * scale_factor), int(7 * scale_factor))
+    factors = None if scale_factor is None else (scale_factor, scale_factor)
+    given = {"size": sizes} if scale_factor is None else {"scale_factor": scale_factor}
+    expected = F.interpolate(images(x), **given, mode=mode, align_corners=align_corners)
+    assert_close(oracle.interpolate(x, sizes, mode, align_corners, factors), from_images(expected))
+
+
+def test_pixel_shuffle(rng):
+    x = rng.standard_normal((2, 3, 2, 18))
+    assert_close(oracle.pixel_shuffle(x, 3), from_images(F.pixel_shuffle(images(x), 3)))
+
+
 # ---- normalisation
 
 
@@ -199,6 +263,35 @@ def test_batch_norm(affine, rng):
 def test_batch_statistics_of_one_row():
     mean, biased, unbiased = oracle.batch_statistics(np.array([[1.0, 2.0]]))
     assert mean.tolist() == [1, 2] and biased.tolist() == [0, 0] and np.isnan(unbiased).all()
+
+
+def test_norms_within_a_sample(rng):
+    x, weight, bias = 3 * rng.standard_normal((2, 5, 3, 6)) + 2, *rng.standard_normal((2, 3, 6))
+    w, b = torch.from_numpy(weight), torch.from_numpy(bias)
+    expected = F.layer_norm(torch.from_numpy(x), (3, 6), w, b, eps=1e-3)
+    assert_close(oracle.layer_norm(x, (3, 6), weight, bias, eps=1e-3), expected)
+    assert_close(oracle.layer_norm(x, (6,)), F.layer_norm(torch.from_numpy(x), (6,)))
+    assert_close(oracle.rms_norm(x, (3, 6), weight, eps=1e-3), F.rms_norm(torch.from_numpy(x), (3, 6), w, eps=1e-3))
+    assert_close(oracle.rms_norm(x, (6,)), F.rms_norm(torch.from_numpy(x), (6,)))
+    expected = from_images(F.group_norm(images(x), 2, w[0], b[0], eps=1e-3))
+    assert_close(oracle.group_norm(x, 2, weight[0], bias[0], eps=1e-3), expected)
+    assert_close(oracle.group_norm(x, 6), from_images(F.instance_norm(images(x))))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 9, 20])
+def test_local_response_norm(size, rng):
+    x = rng.standard_normal((2, 3, 4, 7))
+    expected = from_images(F.local_response_norm(images(x), size, alpha=0.5, beta=0.6, k=2.0))
+    assert_close(oracle.local_response_norm(x, size, alpha=0.5, beta=0.6, k=2.0), expected)
+    assert_close(oracle.local_response_norm(x, size), from_images(F.local_response_norm(images(x), size)))
+
+
+@pytest.mark.parametrize("p", [2.0, 1.0, 0.5, 3.0, -1.0, np.inf, -np.inf])
+def test_normalize(p, rng):
+    x = rng.standard_normal((2, 3, 4))
+    x[0, 1] *= 1e-3
+    for axis in (0, 1, -1):
+        assert_close(oracle.normalize(x, p, axis, eps=0.01), F.normalize(torch.from_numpy(x), p, axis, eps=0.01))
 
 
 # ---- activations and losses
@@ -248,9 +341,51 @@ def test_cross_entropy_ignores_minus_100_by_default_and_a_mean_of_nothing_is_nan
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_mse_loss(reduction, rng):
-    prediction, target = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 4))
-    expected = F.mse_loss(torch.from_numpy(prediction), torch.from_numpy(target), reduction=reduction)
-    assert_close(oracle.mse_loss(prediction, target, reduction), expected)
-    with pytest.raises(AssertionError, match="differ in shape"):
-        oracle.mse_loss(np.zeros((3, 1)), np.zeros(3))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_nll_loss(weighted, reduction, rng):
+    x, target = rng.standard_normal((2, 3, 4, 5)), rng.integers(0, 5, (2, 3, 4))
+    weight = rng.uniform(0.2, 2.0, 5) if weighted else None
+    options = {"ignore_index": int(target[0, 0, 0]), "reduction": reduction}
+    torch_weight = torch.from_numpy(weight) if weighted else None
+    expected = F.nll_loss(torch.from_numpy(x).movedim(-1, 1), torch.from_numpy(target), torch_weight, **options)
+    assert_close(oracle.nll_loss(x, target, weight, **options), expected)
+
+
+LOSSES = {  # what its inputs are, and the options that are numbers or arrays of their shape
+    "mse_loss": ("numbers", {}),
+    "mse_loss, weighted": ("numbers", {"weight"}),
+    "l1_loss": ("numbers", {}),
+    "l1_loss, weighted": ("numbers", {"weight"}),
+    "huber_loss": ("numbers", {"delta": 0.6}),
+    "huber_loss, weighted": ("numbers", {"weight"}),
+    "smooth_l1_loss": ("numbers", {"beta": 0.6}),
+    "binary_cross_entropy": ("probabilities", {}),
+    "binary_cross_entropy, weighted": ("probabilities", {"weight"}),
+    "binary_cross_entropy_with_logits": ("numbers", {"weight", "pos_weight"}),
+    "kl_div": ("probabilities", {}),
+    "kl_div, log_target": ("numbers", {"log_target": True}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:reduction:UserWarning")  # of kl_div's mean
+@pytest.mark.parametrize(
+    ("name", "reduction"),
+    [(name, reduction) for name in LOSSES for reduction in ("mean", "sum", "none")] + [("kl_div", "batchmean")],
+)
+def test_losses(name, reduction, rng):
+    kind, options = LOSSES[name]
+    name = name.partition(",")[0]
+    shape = (2, 3, 4)
+    x, target = (rng.random(shape) if kind == "probabilities" else rng.standard_normal(shape) for _ in range(2))
+    x[0, 0, 0] = target[0, 0, 0] = 0
+    if isinstance(options, set):
+        options = {option: rng.uniform(0.2, 2.0, shape) for option in options}
+    torch_options = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    expected = getattr(F, name)(torch.from_numpy(x), torch.from_numpy(target), reduction=reduction, **torch_options)
+    assert_close(getattr(oracle, name)(x, target, reduction=reduction, **options), expected)
+
+
+def test_losses_do_not_broadcast():
+    for name in ("mse_loss", "huber_loss", "kl_div", "binary_cross_entropy_with_logits"):
+        with pytest.raises(AssertionError, match="differ in shape"):
+            getattr(oracle, name)(np.zeros((3, 1)), np.zeros(3))

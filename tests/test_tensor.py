@@ -2,8 +2,10 @@
 
 import copy
 import inspect
+import operator
 import types
 
+import fakecupy
 import numpy as np
 import pytest
 
@@ -237,6 +239,30 @@ def test_item_float_int_bool(device):
 def test_several_elements_are_not_one(call, shape):
     with pytest.raises(ValueError, match=r"item: expected a tensor with one element, got shape \("):
         call(Tensor(np.ones(shape)))
+
+
+def test_a_whole_number_is_an_index():
+    two = Tensor(2)
+    assert list(range(two)) == [0, 1]
+    assert ["a", "b", "c"][two] == "c"
+    assert Tensor([5, 6, 7])[:two].numpy().tolist() == [5, 6]
+    assert operator.index(Tensor(3, dtype="uint8")) == 3
+
+
+@pytest.mark.parametrize("data", [2.0, True, [2]])
+def test_what_is_no_index(data):
+    with pytest.raises(TypeError, match=r"only an integer tensor of shape \(\) on the CPU is an index, got"):
+        range(Tensor(data))
+
+
+def test_no_index_without_waiting():
+    """On a GPU the number would have to be fetched: that is asked for by name."""
+    backend.set_gpu_module(fakecupy)
+    try:
+        with pytest.raises(TypeError, match=r"is an index, got int64 of shape \(\) on gpu:0; .item\(\) is its value"):
+            range(Tensor(2, device="gpu"))
+    finally:
+        backend.set_gpu_module(None)
 
 
 def test_np_asarray():

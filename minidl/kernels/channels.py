@@ -40,7 +40,9 @@ def normalize(x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array)
     return y
 
 
-def normalize_gradients(g: Array, x: Array, mean: Array, inv_std: Array, weight: Array) -> tuple[Array, Array, Array]:
+def normalize_gradients(
+    g: Array, x: Array, mean: Array, inv_std: Array, weight: Array, needs_x: bool = True
+) -> tuple[Array | None, Array, Array]:
     """Gradients to x, weight and bias, when mean and inv_std were computed from x itself (Ioffe & Szegedy 2015, §3).
 
     With x̂ = (x − mean) · inv_std:   ∂L/∂bias = Σ g,   ∂L/∂weight = Σ g·x̂,
@@ -51,6 +53,8 @@ def normalize_gradients(g: Array, x: Array, mean: Array, inv_std: Array, weight:
     normalized *= inv_std
     to_bias = channel_sum(g)
     to_weight = channel_sum(g, normalized)
+    if not needs_x:
+        return None, to_weight, to_bias
     normalized *= to_weight / M
     to_x = g - to_bias / M
     to_x -= normalized

@@ -63,7 +63,7 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups
     for images, rows, source in _bands(N, OH, OW, weight, window, xp):
         for channels, filters in _groups(weight, groups):
             columns = im2col(padded[images, source, :, channels], window)
-            matrix = weight[..., filters].reshape(columns.shape[1], -1)  # (KH·KW·C/G, F/G)
+            matrix = weight[..., filters].reshape(-1, filters.stop - filters.start)  # (KH·KW·C/G, F/G)
             band = columns @ matrix  # (band of N·OH·OW, F/G)
             if bias is not None:
                 band += bias[filters]

@@ -8,30 +8,31 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minidl.backend import Array, array_module
+import numpy as np
+
+from minidl.backend import Array, array_module, is_floating
 from minidl.kernels.window import Window
 
 
 def max_windows(x: Array, window: Window) -> tuple[Array, Array]:
     """The maximum of each window of x (N, H, W, C), and which position kh·KW + kw it stood at: two (N, OH, OW, C).
 
-    The margin counts as −∞ and never wins. Of equal elements the first wins; a NaN wins over every number.
+    The margin never wins. Of equal elements the first wins; a NaN wins over every number, and of several the last.
     """
     xp = array_module(x)
     N, H, W, C = x.shape
     OH, OW = window.output_size(H, W)
-    padded = window.pad(x, -math.inf)
-    dtype = xp.uint8 if math.prod(window.kernel) <= 256 else xp.int32
-    winner = xp.broadcast_to(_first_inside(window, OH, OW, xp).astype(dtype), (N, OH, OW, C))
-    y = None
+    lowest = -math.inf if is_floating(x.dtype) else np.iinfo(x.dtype).min
+    padded = window.pad(x, lowest)
+    y = xp.full((N, OH, OW, C), lowest, dtype=x.dtype)
+    number = xp.uint8 if math.prod(window.kernel) <= 256 else xp.int32
+    winner = xp.broadcast_to(_first_inside(window, OH, OW, xp).astype(number), y.shape).copy()
     for kh, kw, rows, cols in window.positions(OH, OW):
         candidate = padded[:, rows, cols]  # (N, OH, OW, C)
-        if y is None:
-            y = candidate.copy()
-            continue
         better = (candidate > y) | (candidate != candidate)
-        y = xp.where(better, candidate, y)
-        winner = xp.where(better, winner.dtype.type(kh * window.kernel[1] + kw), winner)
+        xp.maximum(y, candidate, out=y)
+        # Position numbers grow, so the last that was better is the largest.
+        xp.maximum(winner, better * number(kh * window.kernel[1] + kw), out=winner)
     return y, winner
 
 
@@ -48,24 +49,32 @@ def _first_inside(window: Window, OH: int, OW: int, xp: Any) -> Array:
 
 def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) -> Array:
     """Zeros (N, H, W, C), with each g (N, OH, OW, C) added where its window's maximum stood."""
-    xp = array_module(g)
     N, OH, OW, C = g.shape
     (top, bottom), (left, right) = window.margins(H, W)
-    padded = xp.zeros((N, top + H + bottom, left + W + right, C), dtype=g.dtype)
+    padded = array_module(g).zeros((N, top + H + bottom, left + W + right, C), dtype=g.dtype)
     for kh, kw, rows, cols in window.positions(OH, OW):
-        padded[:, rows, cols] += xp.where(winner == kh * window.kernel[1] + kw, g, g.dtype.type(0))
+        padded[:, rows, cols] += where_else_zero(winner == kh * window.kernel[1] + kw, g)
     return window.crop(padded, H, W)
 
 
 def gather_winners(x: Array, winner: Array, window: Window) -> Array:
     """The element of each window of x (N, H, W, C) at the position where the maximum stood: (N, OH, OW, C)."""
-    xp = array_module(x)
     _, OH, OW, _ = winner.shape
     padded = window.pad(x)
-    y = xp.zeros(winner.shape, dtype=x.dtype)
+    y = array_module(x).zeros(winner.shape, dtype=x.dtype)
     for kh, kw, rows, cols in window.positions(OH, OW):
-        y = xp.where(winner == kh * window.kernel[1] + kw, padded[:, rows, cols], y)
+        y += where_else_zero(winner == kh * window.kernel[1] + kw, padded[:, rows, cols])
     return y
+
+
+def where_else_zero(mask: Array, x: Array) -> Array:
+    """x where the mask holds, and 0 elsewhere, also in place of ∞ and NaN.
+
+    That is where(mask, x, 0). But NumPy's `where` branches at every element, and among windows nobody can guess the
+    branch: & with a pattern of all ones or all zeros takes a tenth of the time.
+    """
+    bits = f"i{x.dtype.itemsize}"
+    return (x.view(bits) & -mask.astype(bits)).view(x.dtype)
 
 
 def flat_indices(winner: Array, window: Window, W: int) -> Array:

@@ -16,6 +16,7 @@ from typing import Any
 from minidl.backend import Array, array_module
 
 Pair = tuple[int, int]
+Sides = tuple[Pair, Pair]  # (top, bottom), (left, right)
 
 
 def pair(op: str, name: str, value: Any, least: int) -> Pair:
@@ -27,13 +28,19 @@ def pair(op: str, name: str, value: Any, least: int) -> Pair:
     return int(both[0]), int(both[1])
 
 
+def sides(op: str, padding: Any) -> Sides:
+    """A padding given as an integer, as (vertical, horizontal), or as ((top, bottom), (left, right)): in that form."""
+    vertical, horizontal = padding if isinstance(padding, tuple | list) and len(padding) == 2 else (padding, padding)
+    return pair(op, "padding", vertical, 0), pair(op, "padding", horizontal, 0)
+
+
 @dataclass(frozen=True)
 class Window:
     """A window of KH×KW elements, `dilation` apart, moved by `stride` over an image with `padding` around it."""
 
     kernel: Pair
     stride: Pair = (1, 1)
-    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))  # (top, bottom), (left, right)
+    padding: Sides = ((0, 0), (0, 0))
     dilation: Pair = (1, 1)
     ceil_mode: bool = False  # keep a last window that begins inside but ends outside the padded image
 
@@ -95,7 +102,7 @@ class Window:
         (top, _), (left, _) = self.padding
         return padded[:, top : top + H, left : left + W]
 
-    def margins(self, H: int, W: int) -> tuple[Pair, Pair]:
+    def margins(self, H: int, W: int) -> Sides:
         """The padding, plus what a last window of ceil_mode needs beyond it."""
         (top, bottom), (left, right) = self.padding
         height, width = self.covered(*self.output_size(H, W))

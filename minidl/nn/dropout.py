@@ -6,6 +6,7 @@ from typing import Any
 
 from minidl import functional as F
 from minidl.nn.module import Module
+from minidl.ops.dropout import check_probability
 
 
 class Dropout(Module):
@@ -13,8 +14,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: expected a probability from 0 to 1, got p={p!r}")
+        check_probability(type(self).__name__, p)
         self.p = p
 
     def forward(self, x: Any) -> Any:
@@ -22,3 +22,10 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """In training, each channel of each image (N, H, W, C) is 0 with probability p, the others divided by 1 − p."""
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout2d(x, self.p, self.training)

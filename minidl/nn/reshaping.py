@@ -1,10 +1,16 @@
-"""Layers without weights that move elements: flatten."""
+"""Layers without weights that move elements: flatten, unfold, fold, pad, resize."""
 
 from __future__ import annotations
 
-from typing import Any
+import numbers
+from typing import Any, ClassVar
 
+from minidl import functional as F
+from minidl.kernels.window import Pair, Sides
 from minidl.nn.module import Module
+from minidl.nn.options import check_sizes, listing
+from minidl.ops.padding import as_pairs
+from minidl.ops.resize import check_options
 
 
 class Flatten(Module):
@@ -18,8 +24,195 @@ class Flatten(Module):
         return x.flatten(self.start_dim, self.end_dim)
 
 
+class Unflatten(Module):
+    """One axis made several, of the sizes unflattened_size, in which one may be -1: Flatten undone."""
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        super().__init__()
+        sizes = unflattened_size if isinstance(unflattened_size, tuple | list) else ()
+        if not sizes or not all(isinstance(n, numbers.Integral) for n in (dim, *sizes)):
+            raise ValueError(
+                f"Unflatten: expected an axis and the sizes it becomes, got dim={dim!r}, "
+                f"unflattened_size={unflattened_size!r}"
+            )
+        self.dim: int = dim
+        self.unflattened_size = tuple(sizes)
+
+    def forward(self, x: Any) -> Any:
+        return x.unflatten(self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
 class Identity(Module):
     """x itself: a place kept for a layer that may be put there."""
 
     def forward(self, x: Any) -> Any:
         return x
+
+
+class Unfold(Module):
+    """The windows of images, each as a row: see `functional.unfold`."""
+
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        dilation: int | Pair = 1,
+        padding: int | Pair | Sides = 0,
+        stride: int | Pair = 1,
+    ) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = dict(kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
+
+    def forward(self, x: Any) -> Any:
+        return F.unfold(x, **self.options)
+
+    def extra_repr(self) -> str:
+        return listing(F.unfold, self.options)
+
+
+class Fold(Module):
+    """Images from rows, added up where windows overlap: see `functional.fold`."""
+
+    def __init__(
+        self,
+        output_size: int | Pair,
+        kernel_size: int | Pair,
+        dilation: int | Pair = 1,
+        padding: int | Pair | Sides = 0,
+        stride: int | Pair = 1,
+    ) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = dict(
+            output_size=output_size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride
+        )
+
+    def forward(self, x: Any) -> Any:
+        return F.fold(x, **self.options)
+
+    def extra_repr(self) -> str:
+        return listing(F.fold, self.options)
+
+
+# ------------------------------------------------------------------------------------------------------------- padding
+
+
+class _Pad2d(Module):
+    """A margin around images: padding is ((top, bottom), (left, right)) or one integer, as in `functional.pad`."""
+
+    mode: ClassVar[str]
+    value = 0.0
+
+    def __init__(self, padding: int | Sides) -> None:
+        super().__init__()
+        as_pairs(type(self).__name__, padding, ndim=4)
+        self.padding = padding
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim != 4:
+            raise ValueError(f"{type(self).__name__}: expected images (N, H, W, C), got shape {x.shape}")
+        return F.pad(x, self.padding, self.mode, self.value)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class ConstantPad2d(_Pad2d):
+    """A margin of one value: see `functional.pad`."""
+
+    mode = "constant"
+
+    def __init__(self, padding: int | Sides, value: float) -> None:
+        super().__init__(padding)
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"{type(self).__name__}: value must be a number, got {type(value).__name__}")
+        self.value = value
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ZeroPad2d(_Pad2d):
+    """A margin of zeros: see `functional.pad`."""
+
+    mode = "constant"
+
+
+class ReflectionPad2d(_Pad2d):
+    """A margin that mirrors what is inside: see `functional.pad`, mode "reflect"."""
+
+    mode = "reflect"
+
+
+class ReplicationPad2d(_Pad2d):
+    """A margin that repeats the outermost elements: see `functional.pad`, mode "replicate"."""
+
+    mode = "replicate"
+
+
+class CircularPad2d(_Pad2d):
+    """A margin that continues on the opposite side: see `functional.pad`, mode "circular"."""
+
+    mode = "circular"
+
+
+# ------------------------------------------------------------------------------------------------------------ resizing
+
+
+class Upsample(Module):
+    """Images made larger or smaller by interpolation: see `functional.interpolate`."""
+
+    def __init__(
+        self,
+        size: int | tuple[int, ...] | None = None,
+        scale_factor: float | tuple[float, ...] | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = dict(
+            size=size,
+            scale_factor=scale_factor,
+            mode=mode,
+            align_corners=align_corners,
+            recompute_scale_factor=recompute_scale_factor,
+        )
+        check_options("Upsample", **self.options)
+
+    def forward(self, x: Any) -> Any:
+        return F.interpolate(x, **self.options)
+
+    def extra_repr(self) -> str:
+        return listing(F.interpolate, self.options)
+
+
+class PixelShuffle(Module):
+    """Channels spread out over a larger image: see `functional.pixel_shuffle`."""
+
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__()
+        check_sizes("PixelShuffle", upscale_factor=upscale_factor)
+        self.upscale_factor = upscale_factor
+
+    def forward(self, x: Any) -> Any:
+        return F.pixel_shuffle(x, self.upscale_factor)
+
+    def extra_repr(self) -> str:
+        return f"upscale_factor={self.upscale_factor}"
+
+
+class PixelUnshuffle(Module):
+    """An image gathered into the channels of a smaller one: see `functional.pixel_unshuffle`."""
+
+    def __init__(self, downscale_factor: int) -> None:
+        super().__init__()
+        check_sizes("PixelUnshuffle", downscale_factor=downscale_factor)
+        self.downscale_factor = downscale_factor
+
+    def forward(self, x: Any) -> Any:
+        return F.pixel_unshuffle(x, self.downscale_factor)
+
+    def extra_repr(self) -> str:
+        return f"downscale_factor={self.downscale_factor}"

@@ -1,7 +1,8 @@
 """The mathematics: one idea a file, forward beside backward.
 
-Read them in this order: broadcast, convert, choice, elementwise, shape, indexing, padding, reduce, order, matmul,
-activation, softmax, conv, pool, adaptive_pool, norm, dropout, loss, cross_entropy.
+Read them in this order: broadcast, convert, choice, elementwise, shape, indexing, padding, reduce, vector_norm,
+rearrange, order, matmul, einsum, activation, gate, softmax, conv, unfold, pool, adaptive_pool, resize, norm,
+samplenorm, dropout, embedding, loss, cross_entropy.
 """
 
 # Importing any op brings all: each adds its operators and methods to Tensor.
@@ -14,7 +15,10 @@ from minidl.ops import (
     convert,
     cross_entropy,
     dropout,
+    einsum,
     elementwise,
+    embedding,
+    gate,
     indexing,
     loss,
     matmul,
@@ -22,9 +26,14 @@ from minidl.ops import (
     order,
     padding,
     pool,
+    rearrange,
     reduce,
+    resize,
+    samplenorm,
     shape,
     softmax,
+    unfold,
+    vector_norm,
 )
 
 __all__ = [
@@ -36,7 +45,10 @@ __all__ = [
     "convert",
     "cross_entropy",
     "dropout",
+    "einsum",
     "elementwise",
+    "embedding",
+    "gate",
     "indexing",
     "loss",
     "matmul",
@@ -44,7 +56,12 @@ __all__ = [
     "order",
     "padding",
     "pool",
+    "rearrange",
     "reduce",
+    "resize",
+    "samplenorm",
     "shape",
     "softmax",
+    "unfold",
+    "vector_norm",
 ]

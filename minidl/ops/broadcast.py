@@ -47,7 +47,12 @@ class BroadcastTo(Function):
 
 
 def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
-    """x repeated to `shape` by NumPy's rules. Raises: ValueError when the shapes do not fit."""
+    """x repeated to `shape` by NumPy's rules. Raises: ValueError when the shapes do not fit.
+
+    >>> from minidl.ops.broadcast import broadcast_to
+    >>> broadcast_to(Tensor([1, 2]), (3, 2)).shape
+    (3, 2)
+    """
     try:
         fits = np.broadcast_shapes(x.shape, shape) == tuple(shape)
     except ValueError:
@@ -59,8 +64,15 @@ def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
 
 @tensor_method("expand")
 def expand(x: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
-    """x repeated along its axes of size 1 to `shape`, in which -1 keeps a size: `x.expand(8, -1, 4)`."""
+    """x repeated along its axes of size 1 to `shape`, in which -1 keeps a size.
+
+    >>> Tensor([[1], [2]]).expand(-1, 3)
+    Tensor([[1, 1, 1],
+            [2, 2, 2]], dtype=int64, device=cpu)
+    """
     sizes: Any = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+    if not all(isinstance(n, numbers.Integral) for n in sizes):
+        raise TypeError(f"expand: expected whole numbers, got {tuple(sizes)}")
     new = len(sizes) - x.ndim
     kept = [x.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(sizes)]
     return broadcast_to(x, tuple(kept))

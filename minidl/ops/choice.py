@@ -13,7 +13,7 @@ import numpy as np
 
 from minidl.autograd import Function, common_device
 from minidl.backend import active, array_module, is_array, is_floating, plain, weak_scalar
-from minidl.ops.broadcast import broadcastable, common_shape, floating, operands, sum_to
+from minidl.ops.broadcast import broadcastable, common_shape, floating, operands, require_array, sum_to
 from minidl.tensor import Tensor, raw, tensor_method
 
 
@@ -55,28 +55,44 @@ class Minimum(Maximum):
 
 
 class Clip(Function):
-    """y = min(max(x, low), high).  ∂L/∂x = g where low ≤ x ≤ high, else 0."""
+    """y = min(max(x, low), high); a bound may be None.
 
-    def __init__(self, low: Any, high: Any) -> None:
-        self.low, self.high = low, high
+    The gradient goes to x where low ≤ x ≤ high, and otherwise to the bound that holds, if that is not a number: to low
+    where x < low < high, to high where x > high or low > high. A NaN in x leaves it nowhere to go. (All as in PyTorch.)
+    """
 
-    def forward(self, x):
-        return array_module(x).clip(x, self.low, self.high).astype(x.dtype, copy=False)
+    def forward(self, x, low, high):
+        xp = array_module(x)
+        if not is_array(low) and not is_array(high):
+            return xp.clip(x, low, high).astype(x.dtype, copy=False)
+        y = x if low is None else xp.maximum(x, low)  # not clip, which in CuPy lets a bound of NaN pass
+        return y if high is None else xp.minimum(y, high)
 
-    def backward(self, g, x):
-        inside = True
-        if self.low is not None:
-            inside = inside & (x >= self.low)
-        if self.high is not None:
-            inside = inside & (x <= self.high)
-        return where(inside, g, 0)
+    def backward(self, g, x, low, high):
+        to_x = to_low = to_high = None
+        if self.needs[0]:
+            inside = True if low is None else x >= low
+            inside = inside if high is None else inside & (x <= high)
+            to_x = sum_to(where(inside, g, 0), x.shape)
+        if self.needs[1]:
+            below = x < low if high is None else (x < low) & (low < high)
+            to_low = sum_to(where(below, g, 0), low.shape)
+        if self.needs[2]:
+            above = x > high if low is None else (x > high) | (low > high)
+            to_high = sum_to(where(above, g, 0), high.shape)
+        return to_x, to_low, to_high
 
 
 # ------------------------------------------------------------------------------------------------- public functions
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """a where `condition` (a boolean array or Tensor) holds, b elsewhere; all three broadcast."""
+    """a where `condition` (a boolean array or Tensor) holds, b elsewhere; all three broadcast.
+
+    >>> x = Tensor([4.0, -9.0])
+    >>> minidl.where(x > 0, x, 0.0)
+    Tensor([4., 0.], dtype=float32, device=cpu)
+    """
     if getattr(condition, "dtype", None) != np.bool_:
         kind = getattr(condition, "dtype", type(condition).__name__)
         raise TypeError(f"where: expected a boolean array as condition, got {kind}; write x != 0 or x > 0")
@@ -86,26 +102,47 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def maximum(a: Any, b: Any) -> Any:
-    """The larger of a and b, element by element; at a tie each gets half of the gradient."""
+    """The larger of a and b, element by element; at a tie each gets half of the gradient.
+
+    >>> minidl.maximum(Tensor([1.0, 5.0]), Tensor([4.0, 2.0]))
+    Tensor([4., 5.], dtype=float32, device=cpu)
+    """
     return Maximum()(*broadcastable("maximum", a, b))
 
 
 def minimum(a: Any, b: Any) -> Any:
-    """The smaller of a and b, element by element; at a tie each gets half of the gradient."""
+    """The smaller of a and b, element by element; at a tie each gets half of the gradient.
+
+    >>> minidl.minimum(Tensor([1.0, 5.0]), Tensor([4.0, 2.0]))
+    Tensor([1., 2.], dtype=float32, device=cpu)
+    """
     return Minimum()(*broadcastable("minimum", a, b))
 
 
 @tensor_method("clip")
-def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
-    """x limited to low ≤ x ≤ high; None is no limit."""
-    if low is None and high is None:
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """x limited to low ≤ x ≤ high; None is no limit. Where low > high, it is high.
+
+    low, high   numbers; or Tensors and arrays that broadcast with x, and get the gradient where they hold
+
+    >>> Tensor([-2.0, 0.5, 2.0]).clip(-1.0, 1.0)
+    Tensor([-1. ,  0.5,  1. ], dtype=float32, device=cpu)
+    >>> Tensor([-2.0, 0.5, 2.0]).clip(high=Tensor([0.0, 1.0, 1.5]))
+    Tensor([-2. ,  0.5,  1.5], dtype=float32, device=cpu)
+    """
+    bounds = [bound for bound in (low, high) if bound is not None]
+    if not bounds:
         raise ValueError("clip: at least one of low and high must be given")
-    for bound in (low, high):
-        if bound is not None and not isinstance(bound, numbers.Real):
-            raise TypeError(f"clip: low and high must be numbers, got {type(bound).__name__}; see maximum and minimum")
-    if any(bound is not None and not isinstance(bound, numbers.Integral) for bound in (low, high)):
+    if all(isinstance(bound, numbers.Integral) for bound in bounds):
+        require_array("clip", x)
+    elif all(isinstance(bound, numbers.Real) for bound in bounds):
         x = floating("clip", x)
-    return Clip(low, high)(x)
+    else:
+        for bound in bounds:
+            x, _ = operands("clip", x, bound)  # x is floating as soon as one bound is
+        low, high = (None if bound is None else operands("clip", x, bound)[1] for bound in (low, high))
+        common_shape("clip", *(one.shape for one in (x, low, high) if one is not None))
+    return Clip()(x, low, high)
 
 
 # Comparisons give plain boolean arrays: no gradient flows through them.

@@ -55,13 +55,22 @@ class To(Function):
 
 @tensor_method("copy")
 def copy(x: Any) -> Any:
-    """x in memory of its own; gradients flow through."""
+    """x in memory of its own; gradients flow through.
+
+    >>> x = Tensor([1.0, 2.0])
+    >>> np.shares_memory(x.data, x.copy().data)
+    False
+    """
     return Copy()(x)
 
 
 @tensor_method("astype")
 def astype(x: Tensor, dtype: Any) -> Tensor:
-    """x as `dtype`; gradients flow through between floating dtypes. Returns x itself when nothing changes."""
+    """x as `dtype`; gradients flow through between floating dtypes. Returns x itself when nothing changes.
+
+    >>> Tensor([1.5, -1.5]).astype("int64")
+    Tensor([ 1, -1], dtype=int64, device=cpu)
+    """
     target = np.dtype(dtype)
     if target.kind not in "fiub":
         raise TypeError(f"astype: expected a real or boolean dtype, got {target}")
@@ -70,5 +79,9 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
 
 @tensor_method("to")
 def to(x: Tensor, device: Any) -> Tensor:
-    """x on `device` ("cpu", "gpu", "gpu:1", ...); gradients flow back. Returns x itself when it is there already."""
+    """x on `device` ("cpu", "gpu", "gpu:1", ...); gradients flow back. Returns x itself when it is there already.
+
+    >>> Tensor([1.0]).to("cpu")
+    Tensor([1.], dtype=float32, device=cpu)
+    """
     return x if x.device == as_device(device) else To(device)(x)

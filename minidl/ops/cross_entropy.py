@@ -1,7 +1,12 @@
-"""The losses of classification: how unlikely the model found the right class."""
+"""The losses of classification: how unlikely the model found the right class.
+
+Classes are on the last axis, as all features are: scores (N, K) with a class for each row, (N, H, W, K) with one for
+each pixel. (PyTorch has the classes on axis 1.)
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +14,8 @@ import numpy as np
 from minidl.autograd import Function, common_device
 from minidl.backend import Array, active, array_module, is_floating, plain
 from minidl.ops.broadcast import floating, require_array
-from minidl.ops.loss import check_reduction
+from minidl.ops.choice import where
+from minidl.ops.loss import check_reduction, mean_over, reduced
 from minidl.ops.softmax import log_softmax, softmax
 from minidl.tensor import raw
 
@@ -21,7 +27,7 @@ class SoftmaxCrossEntropy(Function):
     """
 
     def forward(self, x, q):
-        return -(q * array_module(x).where(q == 0, x.dtype.type(0), log_softmax(x))).sum(axis=-1)
+        return (q * array_module(x).where(q == 0, x.dtype.type(0), -log_softmax(x))).sum(axis=-1)
 
     def backward(self, g, x, q):
         g = g[..., None]  # (..., 1)
@@ -47,60 +53,104 @@ def cross_entropy(
     target           class indices (...), integers from 0 to K − 1; or probabilities (..., K), floating
     weight           (K,): how much each class counts
     ignore_index     a target that contributes neither loss nor gradient (class indices only)
-    reduction        "mean": over what is not ignored, weighted where there are weights; "sum"; or "none", (...)
+    reduction        "mean": over what is not ignored, weighted where there are weights; over the rows (...) for
+                     probabilities; over nothing NaN. "sum"; or "none", (...)
     label_smoothing  ε: the target becomes (1 − ε) · target + ε / K (Szegedy et al., arXiv 1512.00567, §7)
 
     Raises: ValueError for shapes that do not match (nothing broadcasts) and for a class that does not exist. On a GPU,
     where looking would mean waiting, such a class gives NaN instead.
+
+    >>> F.cross_entropy(Tensor([[0.0, 0.0], [0.0, 2.0]]), [1, 1], reduction="none")
+    Tensor([0.6931472 , 0.12692805], dtype=float32, device=cpu)
     """
-    x = floating("cross_entropy", x)
-    check_reduction("cross_entropy", reduction)
-    target = plain(target) if hasattr(target, "dtype") else np.asarray(target)
-    if weight is not None:
-        require_array("cross_entropy", weight)
-    _check_cross_entropy(x, target, weight, label_smoothing)
+    op = "cross_entropy"
+    x, target, weight = _operands(op, x, target, weight, reduction)
+    _check_probabilities(target, x.shape, ignore_index)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{op}: expected label_smoothing from 0 to 1, got {label_smoothing!r}")
+    by_index = not is_floating(target.dtype)
     K = x.shape[-1]
-    with active(common_device("cross_entropy", (x, target, weight))):
-        weight = None if weight is None else raw(weight).astype(x.dtype)
-        if is_floating(target.dtype):
-            q, present, counted = target.astype(x.dtype), 1.0, x.size // K
+    with active(common_device(op, (x, target, weight))):
+        if by_index:
+            index, share = _classes(op, raw(target), K, ignore_index, x.dtype)
+            q = (index[..., None] == array_module(index).arange(K)).astype(x.dtype)  # (..., K)
         else:
-            q = _one_hot(raw(target), K, ignore_index, x.dtype)
-            present = q.sum(axis=-1, keepdims=True)  # (..., 1): 1, or 0 where ignored
-            counted = (q if weight is None else q * weight).sum()
+            q = target.astype(x.dtype)
         if label_smoothing:
-            q = q * (1 - label_smoothing) + present * (label_smoothing / K)
+            q = q * (1 - label_smoothing) + label_smoothing / K
         if weight is not None:
             q = q * weight
+        if by_index:
+            q = q * share[..., None]
+            counted = (share if weight is None else share * weight[index]).sum()
     losses = SoftmaxCrossEntropy()(x, q)
-    if reduction == "mean":
-        return losses.sum() / counted
-    return losses.sum() if reduction == "sum" else losses
+    return mean_over(losses, counted) if by_index and reduction == "mean" else reduced(losses, reduction)
 
 
-def _check_cross_entropy(x: Any, target: Any, weight: Any, label_smoothing: float) -> None:
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: expected label_smoothing from 0 to 1, got {label_smoothing!r}")
+def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    """−x[..., t] for log-probabilities x (..., K) and class indices t (...): `cross_entropy` after `log_softmax`.
+
+    weight, ignore_index, reduction, and what a wrong class does: as in `cross_entropy`
+
+    >>> F.nll_loss(F.log_softmax(Tensor([[0.0, 0.0], [0.0, 2.0]])), [1, 1])
+    Tensor(0.4100376, dtype=float32, device=cpu)
+    """
+    op = "nll_loss"
+    x, target, weight = _operands(op, x, target, weight, reduction)
+    if is_floating(target.dtype):
+        raise TypeError(f"{op}: expected class indices, which are integers, got a target of {target.dtype}")
+    rows, K = target.size, x.shape[-1]
+    with active(common_device(op, (x, target, weight))):
+        index, share = _classes(op, raw(target), K, ignore_index, x.dtype)
+        chosen = x.reshape(rows, K)[array_module(index).arange(rows), index.reshape(rows)]  # (rows,)
+        losses = where(share == 0, 0, -chosen.reshape(index.shape))  # (...); an ignored −∞ times 0 would be NaN
+        share = share if weight is None else share * weight[index]
+        losses, counted = losses * share, share.sum()
+    return mean_over(losses, counted) if reduction == "mean" else reduced(losses, reduction)
+
+
+# -------------------------------------------------------------------------------------------- what both have in common
+
+
+def _operands(op: str, x: Any, target: Any, weight: Any, reduction: str) -> tuple[Any, Any, Any]:
+    """Scores, targets as an array, and weights in the dtype of the scores, all of shapes that fit."""
+    check_reduction(op, reduction)
+    x = floating(op, x)
+    target = plain(target) if hasattr(target, "dtype") else np.asarray(target)
     if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"cross_entropy: expected scores (..., K) for at least one class, got shape {x.shape}")
-    if is_floating(target.dtype) and target.shape != x.shape:
-        raise ValueError(f"cross_entropy: probabilities must have the shape of x, {x.shape}, got {target.shape}")
+        raise ValueError(f"{op}: expected scores (..., K) for at least one class, got shape {x.shape}")
     if not is_floating(target.dtype) and target.shape != x.shape[:-1]:
         raise ValueError(
-            f"cross_entropy: for scores {x.shape} expected class indices of shape {x.shape[:-1]}, "
+            f"{op}: for scores {x.shape} expected class indices of shape {x.shape[:-1]}, "
             f"got {target.shape}; classes are on the last axis"
         )
-    if weight is not None and weight.shape != x.shape[-1:]:
-        raise ValueError(f"cross_entropy: expected a weight of shape {x.shape[-1:]}, one a class, got {weight.shape}")
+    if weight is None:
+        return x, target, None
+    require_array(op, weight)
+    if weight.shape != x.shape[-1:]:
+        raise ValueError(f"{op}: expected a weight of shape {x.shape[-1:]}, one a class, got {weight.shape}")
+    with active(common_device(op, (x, target, weight))):
+        return x, target, weight.astype(x.dtype)
 
 
-def _one_hot(indices: Array, K: int, ignore_index: int, dtype: Any) -> Array:
-    """Rows of K zeros with a one at each index (..., K); zeros only where it is ignored."""
-    xp = array_module(indices)
-    ignored = indices == ignore_index
-    wrong = ((indices < 0) | (indices >= K)) & ~ignored
+def _check_probabilities(target: Any, shape: tuple[int, ...], ignore_index: int) -> None:
+    if not is_floating(target.dtype):
+        return
+    if target.shape != shape:
+        raise ValueError(f"cross_entropy: probabilities must have the shape of x, {shape}, got {target.shape}")
+    if ignore_index >= 0:
+        raise ValueError(
+            f"cross_entropy: ignore_index={ignore_index} is for class indices; the target is probabilities"
+        )
+
+
+def _classes(op: str, target: Array, K: int, ignore_index: int, dtype: Any) -> tuple[Array, Array]:
+    """For each target (...) a class that exists, and how much it counts: 1, or 0 if ignored, or NaN if it is wrong."""
+    xp = array_module(target)
+    target = target.astype(np.int64)  # bytes could not be compared with −100
+    ignored = target == ignore_index
+    wrong = ((target < 0) | (target >= K)) & ~ignored
     if xp is np and wrong.any():
-        raise ValueError(f"cross_entropy: class {indices[wrong].flat[0]} does not exist among {K} classes")
-    q = (indices[..., None] == xp.arange(K)).astype(dtype)  # (..., K)
-    q = xp.where(wrong[..., None], q.dtype.type(np.nan), q)
-    return xp.where(ignored[..., None], q.dtype.type(0), q)
+        raise ValueError(f"{op}: class {target[wrong].flat[0]} does not exist among {K} classes")
+    share = xp.where(wrong, dtype.type(math.nan), (~ignored).astype(dtype))
+    return xp.where(ignored | wrong, 0, target), share

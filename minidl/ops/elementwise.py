@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function
-from minidl.backend import array_module, is_floating
+from minidl.backend import Array, array_module, is_floating
 from minidl.ops.broadcast import broadcastable, floating, sum_to
 from minidl.ops.choice import where
 from minidl.tensor import tensor_method
@@ -84,11 +84,12 @@ class PowerOfNumber(Function):
 class Power(Function):
     """y = a^b.  ∂L/∂a = g · b · a^(b−1),  ∂L/∂b = g · y · log a.
 
-    At the corners the limits are taken: the derivative of a⁰ is 0 even at a = 0, and that of 0^b to b is 0.
+    At the corners the limits are taken: the derivative of a⁰ is 0 even at a = 0, and that of 0^b to b is 0. A negative
+    power of an integer is cut to an integer: 1, −1 or (as in PyTorch, for 0 as well) 0.
     """
 
     def forward(self, a, b):
-        return a**b
+        return _signed_power(a, b) if a.dtype.kind == "i" else a**b
 
     def backward(self, g, a, b):
         to_a = to_b = None
@@ -100,6 +101,13 @@ class Power(Function):
             positive = where(zero, 1, a)
             to_b = sum_to(g * where(zero, 0, positive**b * log(positive)), b.shape)
         return to_a, to_b
+
+
+def _signed_power(a: Array, b: Array) -> Array:
+    """aᵇ of whole numbers. To a negative power that is 1/aⁿ rounded towards 0, as in PyTorch: 1, −1 or 0."""
+    y = a ** array_module(a).maximum(b, 0)
+    reciprocal = (a == 1) + (a == -1) * (1 - 2 * (b % 2))
+    return where(b < 0, reciprocal, y).astype(y.dtype, copy=False)
 
 
 class Negative(Function):
@@ -128,6 +136,7 @@ class Absolute(Function):
 class Exp(Function):
     """y = eˣ.  ∂L/∂x = g · y."""
 
+    @np.errstate(over="ignore")  # to ∞, as it should
     def forward(self, x):
         return array_module(x).exp(x)
 
@@ -138,6 +147,7 @@ class Exp(Function):
 class Log(Function):
     """y = ln x.  ∂L/∂x = g / x."""
 
+    @np.errstate(divide="ignore")  # ln 0 = −∞
     def forward(self, x):
         return array_module(x).log(x)
 
@@ -160,25 +170,42 @@ class Sqrt(Function):
 
 @tensor_method("__add__", "__radd__")
 def add(a: Any, b: Any) -> Any:
-    """a + b, broadcast."""
+    """a + b, broadcast.
+
+    >>> Tensor([[1.0], [2.0]]) + Tensor([10.0, 20.0])
+    Tensor([[11., 21.],
+            [12., 22.]], dtype=float32, device=cpu)
+    """
     return Add()(*broadcastable("add", a, b))
 
 
 @tensor_method("__sub__")
 def subtract(a: Any, b: Any) -> Any:
-    """a − b, broadcast."""
+    """a − b, broadcast.
+
+    >>> 3.0 - Tensor([1.0, 2.0])
+    Tensor([2., 1.], dtype=float32, device=cpu)
+    """
     return Subtract()(*broadcastable("subtract", a, b))
 
 
 @tensor_method("__mul__", "__rmul__")
 def multiply(a: Any, b: Any) -> Any:
-    """a · b, broadcast."""
+    """a · b, broadcast.
+
+    >>> Tensor([1.0, 2.0]) * 3.0
+    Tensor([3., 6.], dtype=float32, device=cpu)
+    """
     return Multiply()(*broadcastable("multiply", a, b))
 
 
 @tensor_method("__truediv__")
 def divide(a: Any, b: Any) -> Any:
-    """a / b, broadcast. The quotient of two integer tensors is float32."""
+    """a / b, broadcast. The quotient of two integer tensors is float32.
+
+    >>> Tensor([1, 3]) / 2
+    Tensor([0.5, 1.5], dtype=float32, device=cpu)
+    """
     if isinstance(b, numbers.Real):
         a = floating("divide", a)
     elif isinstance(a, numbers.Real):
@@ -189,9 +216,17 @@ def divide(a: Any, b: Any) -> Any:
 
 @tensor_method("__pow__")
 def power(a: Any, b: Any) -> Any:
-    """a to the power b, broadcast."""
+    """a to the power b, broadcast.
+
+    Raises: ValueError for integers to a power that is a negative whole number: write `n ** -1.0`.
+
+    >>> Tensor([1.0, 4.0]) ** 0.5
+    Tensor([1., 2.], dtype=float32, device=cpu)
+    """
     if isinstance(b, int | float) and (isinstance(b, float) or is_floating(getattr(a, "dtype", np.int64))):
         return PowerOfNumber(float(b))(floating("power", a))
+    if isinstance(b, numbers.Integral) and b < 0:
+        raise ValueError(f"power: integers to the power {b} are no integers; write {b}.0")
     return Power()(*broadcastable("power", a, b))
 
 
@@ -212,29 +247,49 @@ def _reflected_power(b: Any, a: Any) -> Any:
 
 @tensor_method("__neg__")
 def negative(x: Any) -> Any:
-    """−x."""
+    """−x.
+
+    >>> -Tensor([1.0, -2.0])
+    Tensor([-1.,  2.], dtype=float32, device=cpu)
+    """
     return Negative()(x)
 
 
 @tensor_method("__abs__", "abs")
 def absolute(x: Any) -> Any:
-    """|x|; the derivative at 0 is 0."""
+    """|x|; the derivative at 0 is 0.
+
+    >>> minidl.absolute(Tensor([1.0, -2.0]))
+    Tensor([1., 2.], dtype=float32, device=cpu)
+    """
     return Absolute()(x)
 
 
 @tensor_method("exp")
 def exp(x: Any) -> Any:
-    """eˣ."""
+    """eˣ.
+
+    >>> minidl.exp(Tensor([0.0, -np.inf]))
+    Tensor([1., 0.], dtype=float32, device=cpu)
+    """
     return Exp()(floating("exp", x))
 
 
 @tensor_method("log")
 def log(x: Any) -> Any:
-    """The natural logarithm of x."""
+    """The natural logarithm of x.
+
+    >>> minidl.log(Tensor([1.0, np.inf]))
+    Tensor([ 0., inf], dtype=float32, device=cpu)
+    """
     return Log()(floating("log", x))
 
 
 @tensor_method("sqrt")
 def sqrt(x: Any) -> Any:
-    """The square root of x; its derivative at 0 is infinite."""
+    """The square root of x; its derivative at 0 is infinite.
+
+    >>> minidl.sqrt(Tensor([1.0, 9.0]))
+    Tensor([1., 3.], dtype=float32, device=cpu)
+    """
     return Sqrt()(floating("sqrt", x))

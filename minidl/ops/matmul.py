@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from minidl.autograd import Function
-from minidl.ops.broadcast import common_shape, operands, sum_to
+from minidl.ops.broadcast import common_shape, operands, require_array, sum_to
+from minidl.ops.elementwise import multiply
+from minidl.ops.shape import unsqueeze
 from minidl.tensor import tensor_method
 
 
@@ -32,6 +34,9 @@ def matmul(a: Any, b: Any) -> Any:
     on the right; batches broadcast.
 
     Raises: ValueError when the inner sizes differ or an operand is a scalar.
+
+    >>> Tensor([[1.0, 2.0], [3.0, 4.0]]) @ Tensor([1.0, -1.0])
+    Tensor([-1., -1.], dtype=float32, device=cpu)
     """
     a, b = operands("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0:
@@ -55,3 +60,17 @@ def matmul(a: Any, b: Any) -> Any:
 @tensor_method("__rmatmul__")
 def _reflected_matmul(b: Any, a: Any) -> Any:
     return matmul(a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """All products of an element of the vector a (M,) and one of the vector b (N,): aᵢ bⱼ, (M, N).
+
+    >>> minidl.outer(Tensor([1, 2]), Tensor([3, 4, 5]))
+    Tensor([[ 3,  4,  5],
+            [ 6,  8, 10]], dtype=int64, device=cpu)
+    """
+    require_array("outer", a)
+    require_array("outer", b)
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"outer: expected two vectors, got shapes {a.shape} and {b.shape}")
+    return multiply(unsqueeze(a, 1), b)  # (M, 1) · (N,)

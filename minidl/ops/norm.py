@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
+import numpy as np
+
 from minidl.autograd import Function, common_device
-from minidl.backend import Array, active, array_module
+from minidl.backend import Array, active, array_module, is_array
 from minidl.kernels import channels
-from minidl.ops.broadcast import floating, require_one_dtype
+from minidl.ops.broadcast import floating, require_array, require_one_dtype
 from minidl.ops.elementwise import sqrt
 from minidl.ops.reduce import mean
 from minidl.tensor import Tensor, raw
@@ -35,21 +38,24 @@ class BatchNorm(Function):
 
     def backward(self, g, x, weight):
         if isinstance(g, Tensor):
-            return _differentiable_gradients(g, x, weight, self.eps)
+            return self._differentiable_gradients(g, x, weight)
         C = x.shape[-1]
         g, rows = g.reshape(-1, C), x.reshape(-1, C)  # (M, C) each
-        to_x, to_weight, to_bias = channels.normalize_gradients(g, rows, self.mean, self.inv_std, weight)
-        return to_x.reshape(x.shape), to_weight, to_bias  # (..., C), (C,), (C,)
+        to_x, to_weight, to_bias = channels.normalize_gradients(
+            g, rows, self.mean, self.inv_std, weight, needs_x=self.needs[0]
+        )
+        return None if to_x is None else to_x.reshape(x.shape), to_weight, to_bias  # (..., C), (C,), (C,)
 
-
-def _differentiable_gradients(g: Tensor, x: Any, weight: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of batch normalisation as functions of g, x and weight that can be differentiated again."""
-    axes = tuple(range(x.ndim - 1))
-    centred = x - mean(x, axes)
-    inv_std = 1 / sqrt(mean(centred * centred, axes) + eps)
-    normalized = centred * inv_std
-    to_x = weight * inv_std * (g - mean(g, axes) - normalized * mean(g * normalized, axes))
-    return to_x, (g * normalized).sum(axis=axes), g.sum(axis=axes)
+    def _differentiable_gradients(self, g: Tensor, x: Any, weight: Any) -> tuple[Any, Tensor, Tensor]:
+        """The gradients as functions of g, x and weight that can be differentiated again."""
+        axes = tuple(range(x.ndim - 1))
+        centred = x - mean(x, axes)
+        inv_std = 1 / sqrt(mean(centred * centred, axes) + self.eps)
+        normalized = centred * inv_std
+        to_x = None
+        if self.needs[0]:
+            to_x = weight * inv_std * (g - mean(g, axes) - normalized * mean(g * normalized, axes))
+        return to_x, (g * normalized).sum(axis=axes), g.sum(axis=axes)
 
 
 def batch_norm_textbook(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
@@ -58,6 +64,34 @@ def batch_norm_textbook(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> An
     centred = x - mean(x, axes)
     variance = mean(centred * centred, axes)
     return centred / sqrt(variance + eps) * weight + bias
+
+
+class FrozenBatchNorm(Function):
+    """y = x̂ · weight + bias with x̂ = (x − μ) / √(σ² + ε), where μ and σ² (C,) are constants.
+
+    One multiplication and one addition for each element.
+    ∂L/∂x = g · weight / √(σ² + ε),  ∂L/∂weight = Σ g · x̂,  ∂L/∂bias = Σ g, the sums over all but the channels.
+    """
+
+    def __init__(self, mean: Array, variance: Array, eps: float) -> None:
+        self.mean, self.inv_std = mean, 1 / sqrt(variance + eps)
+
+    def forward(self, x, weight, bias):
+        scale = self.inv_std * weight
+        y = x * scale
+        y += bias - self.mean * scale
+        return y
+
+    def backward(self, g, x, weight):
+        axes = tuple(range(x.ndim - 1))
+        return (
+            g * (weight * self.inv_std) if self.needs[0] else None,
+            (g * ((x - self.mean) * self.inv_std)).sum(axis=axes) if self.needs[1] else None,
+            g.sum(axis=axes) if self.needs[2] else None,
+        )
+
+
+# ----------------------------------------------------------------------------------------------------- public functions
 
 
 def batch_norm(
@@ -70,51 +104,121 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """Batch normalisation of x (N, H, W, C) or (N, C), for each channel (the last axis).
+    """Batch normalisation of x (N, ..., C), such as images (N, H, W, C), for each channel (the last axis).
 
     training  normalise by this batch's mean and biased variance, and, where running statistics are given, move them:
               running ← (1 − momentum) · running + momentum · batch's, with the unbiased variance (n / (n − 1))
     otherwise normalise by running_mean and running_var, which are then constants
     weight, bias   scale and shift (C,), or None for 1 and 0
 
+    A batch of no values is given back as it is, and moves nothing.
+
     Raises: ValueError for a shape that is not (C,); in training, for a batch with one value a channel, whose variance
-    says nothing.
+    says nothing, and for eps = 0.
+
+    >>> F.batch_norm(Tensor([[1.0, 30.0], [3.0, 50.0]]), None, None, training=True)
+    Tensor([[-0.999995, -1.      ],
+            [ 0.999995,  1.      ]], dtype=float32, device=cpu)
     """
-    x = floating("batch_norm", x)
-    C = x.shape[-1] if x.ndim else 0
-    for name, given in dict(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias).items():
-        if given is not None and given.shape != (C,):
-            raise ValueError(f"batch_norm: input {x.shape} has {C} channels on its last axis, {name} is {given.shape}")
-    for name, given in dict(running_mean=running_mean, running_var=running_var).items():
-        if not isinstance(given, Tensor | None):
-            raise TypeError(f"batch_norm: {name} must be a Tensor, for it is updated; got {type(given).__name__}")
-    require_one_dtype("batch_norm", x, weight=weight, bias=bias)
-    place = common_device("batch_norm", (x, running_mean, running_var, weight, bias))
-    xp = array_module(raw(x))
-    with active(place):
-        weight = xp.ones(C, dtype=x.dtype) if weight is None else weight
-        bias = xp.zeros(C, dtype=x.dtype) if bias is None else bias
+    x = checked_channels("batch_norm", x, running_mean, running_var, weight, bias)
+    require_numbers("batch_norm", momentum=momentum, eps=eps)
+    if eps < 0 or (training and eps == 0):
+        raise ValueError(f"batch_norm: eps must be positive in training and at least 0 otherwise, got {eps!r}")
     if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-        with active(place):
-            centre, variance = (raw(statistic).astype(x.dtype) for statistic in (running_mean, running_var))
-            scale = weight / sqrt(variance + eps)
-            return x * scale + (bias - centre * scale)
-
+        return by_running_statistics("batch_norm", x, running_mean, running_var, weight, bias, eps)
     M = math.prod(x.shape[:-1])
-    if M < 2:
-        raise ValueError(f"batch_norm: training needs more than one value a channel, input {x.shape} has {M}")
+    if M == 1:
+        raise ValueError(f"batch_norm: training needs more than one value a channel, input {x.shape} has 1")
+    weight, bias = _scale_and_shift(x, weight, bias)
+    if x.size == 0:
+        return x * weight + bias
     op = BatchNorm(eps)
-    y = op(x, weight, bias)
-    with active(place):
-        if running_mean is not None:
-            _move(running_mean, op.mean, momentum)
-        if running_var is not None:
-            _move(running_var, op.variance * (M / (M - 1)), momentum)
-    return y
+    y = op(widened(x), weight, bias)
+    move_running_statistics(running_mean, running_var, op.mean, op.variance, M, momentum)
+    return narrowed(y, x.dtype)
 
 
-def _move(running: Tensor, batch: Array, momentum: float) -> None:
-    """running ← (1 − momentum) · running + momentum · batch, in the dtype of the running statistic."""
-    running.data = ((1 - momentum) * running.data + momentum * batch).astype(running.dtype, copy=False)
+# ------------------------------------------------------------------------------- shared with normalisation in samples
+
+
+def checked_channels(op: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any) -> Any:
+    """x (N, ..., C) as floating data; raises unless all else is (C,), of one dtype and on one device."""
+    x = floating(op, x)
+    if x.ndim < 2:
+        raise ValueError(f"{op}: expected (N, ..., C), channels on the last axis, got shape {x.shape}")
+    if (running_mean is None) != (running_var is None):
+        raise ValueError(f"{op}: running_mean and running_var must both be given, or both be None")
+    C = x.shape[-1]
+    for name, statistic in dict(running_mean=running_mean, running_var=running_var).items():
+        if not isinstance(statistic, Tensor | None):
+            raise TypeError(f"{op}: {name} must be a Tensor, for it is updated; got {type(statistic).__name__}")
+        if statistic is not None and statistic.requires_grad:
+            raise ValueError(f"{op}: no gradient flows to {name}; give it as {name}.detach()")
+    for name, given in dict(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias).items():
+        if given is not None:
+            require_array(op, given)
+            if given.shape != (C,):
+                raise ValueError(f"{op}: input {x.shape} has {C} channels on its last axis, {name} is {given.shape}")
+    require_one_dtype(op, x, weight=weight, bias=bias)
+    common_device(op, (x, running_mean, running_var, weight, bias))
+    return x
+
+
+def require_numbers(op: str, **options: Any) -> None:
+    """Raises: TypeError for options that are not numbers. (A momentum may be on the device, as an array.)"""
+    for name, value in options.items():
+        if not isinstance(value, numbers.Real) and not (is_array(value) and value.ndim == 0):
+            raise TypeError(f"{op}: {name} must be a number, got {value!r}")
+
+
+def widened(x: Any) -> Any:
+    """x, but float16 as float32, in which PyTorch normalises as well: the square of 256 is too large for float16."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def narrowed(y: Any, dtype: Any) -> Any:
+    """y in dtype, where its input was widened."""
+    return y if y.dtype == dtype else y.astype(dtype)
+
+
+def by_running_statistics(
+    op: str, x: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any, bias: Any, eps: float
+) -> Any:
+    """x normalised by running statistics, which are constants."""
+    if running_mean is None or running_var is None:
+        raise ValueError(f"{op}: running_mean and running_var are needed to normalise by")
+    weight, bias = _scale_and_shift(x, weight, bias)
+    with active(running_mean.device):
+        wide = widened(x)
+        mean, variance = (statistic.data.astype(wide.dtype) for statistic in (running_mean, running_var))
+        return narrowed(FrozenBatchNorm(mean, variance, eps)(wide, weight, bias), x.dtype)
+
+
+def _scale_and_shift(x: Any, weight: Any, bias: Any) -> tuple[Any, Any]:
+    """weight and bias, or the ones and zeros (C,) that stand for None."""
+    xp, C = array_module(raw(x)), x.shape[-1]
+    with active(common_device("batch_norm", (x,))):
+        return (
+            xp.ones(C, dtype=x.dtype) if weight is None else weight,
+            xp.zeros(C, dtype=x.dtype) if bias is None else bias,
+        )
+
+
+def move_running_statistics(
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    mean: Array,
+    variance: Array,
+    n: int,
+    momentum: float,
+) -> None:
+    """running ← (1 − momentum) · running + momentum · batch's, in the dtype of the running statistics.
+
+    variance   the biased one of n values, which is made unbiased
+    """
+    if running_mean is None or running_var is None:
+        return
+    with active(running_mean.device):
+        for running, batch in ((running_mean, mean), (running_var, variance * (n / (n - 1)))):
+            moved = (1 - momentum) * running.data + momentum * batch
+            running.data = moved.astype(running.dtype, copy=False)

@@ -1,14 +1,23 @@
-"""Softmax: scores made probabilities, and their logarithm."""
+"""Softmax: scores made probabilities, its logarithm, and the logarithm of the sum that it divides by.
+
+All are the same for scores that are shifted by a constant, in a row; shifted so that the largest is 0, nothing
+overflows. A score of −∞ is a place that is masked: it gets probability 0 and no gradient. A row of nothing but −∞, or
+with a +∞, has no softmax: it is NaN, as in PyTorch.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl.autograd import Function
-from minidl.backend import array_module
-from minidl.ops.broadcast import floating
+from minidl.backend import Array, array_module, is_floating
+from minidl.ops.broadcast import floating, require_array
+from minidl.ops.convert import astype
 from minidl.ops.elementwise import exp
-from minidl.ops.reduce import normalized_axes
+from minidl.ops.reduce import kept_shape, normalized_axes, removed_shape
+from minidl.ops.shape import normalized_axis
 
 
 class Softmax(Function):
@@ -17,8 +26,9 @@ class Softmax(Function):
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
+    @np.errstate(over="ignore", invalid="ignore")  # ∞ − ∞, and the difference of the largest numbers
     def forward(self, x):
-        e = array_module(x).exp(x - x.max(axis=self.axis, keepdims=True))  # a common factor cancels; e ≤ 1
+        e = array_module(x).exp(x - largest(x, (self.axis,)))  # a common factor cancels; e ≤ 1
         return e / e.sum(axis=self.axis, keepdims=True)
 
     def backward(self, g, y):
@@ -31,27 +41,89 @@ class LogSoftmax(Function):
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")
     def forward(self, x):
         xp = array_module(x)
-        shifted = x - x.max(axis=self.axis, keepdims=True)
+        shifted = x - largest(x, (self.axis,))
         return shifted - xp.log(xp.exp(shifted).sum(axis=self.axis, keepdims=True))
 
     def backward(self, g, y):
         return g - exp(y) * g.sum(axis=self.axis, keepdims=True)
 
 
-# ----------------------------------------------------------------------------------------------------- public functions
+class LogSumExp(Function):
+    """y = ln Σ eˣ over axes, which stay with size 1.  ∂L/∂x = g · e^(x − y), the softmax; NaN for x = y = ±∞."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    @np.errstate(over="ignore", divide="ignore")  # ln 0 = −∞
+    def forward(self, x):
+        xp = array_module(x)
+        m = largest(x, self.axes)
+        m = xp.where(xp.isinf(m), x.dtype.type(0), m)  # ∞ − ∞ would be NaN
+        return xp.log(xp.exp(x - m).sum(axis=self.axes, keepdims=True)) + m
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def backward(self, g, x, y):
+        return g * exp(x - y)
 
 
-def softmax(x: Any, dim: int = -1) -> Any:
-    """eˣ / Σ eˣ along `dim`, by default the last axis: the channels, in our layout."""
-    x = floating("softmax", x)
-    (axis,) = normalized_axes("softmax", dim, x.ndim)
-    return Softmax(axis)(x)
+def largest(x: Array, axes: tuple[int, ...]) -> Array:
+    """The maximum over axes, kept with size 1; 0 where there is nothing to choose from."""
+    if 0 in [x.shape[i] for i in axes]:
+        return array_module(x).zeros(kept_shape(x.shape, axes), dtype=x.dtype)
+    return x.max(axis=axes, keepdims=True)
 
 
-def log_softmax(x: Any, dim: int = -1) -> Any:
-    """ln softmax(x) along `dim`, computed without ever taking the logarithm of an underflowed 0."""
-    x = floating("log_softmax", x)
-    (axis,) = normalized_axes("log_softmax", dim, x.ndim)
-    return LogSoftmax(axis)(x)
+# ----------------------------------------------------------------------------------------------- public functions
+
+
+def softmax(x: Any, dim: int = -1, dtype: Any = None) -> Any:
+    """eˣ / Σ eˣ along `dim`, by default the last axis: the channels, in our layout.
+
+    dtype   a floating dtype to convert x to, before anything else
+
+    >>> F.softmax(Tensor([[0.0, 0.0], [1000.0, -1000.0]]))
+    Tensor([[0.5, 0.5],
+            [1. , 0. ]], dtype=float32, device=cpu)
+    """
+    return _along("softmax", Softmax, x, dim, dtype)
+
+
+def log_softmax(x: Any, dim: int = -1, dtype: Any = None) -> Any:
+    """ln softmax(x) along `dim`, computed without ever taking the logarithm of an underflowed 0. See softmax.
+
+    >>> F.log_softmax(Tensor([1000.0, -1000.0]))
+    Tensor([    0., -2000.], dtype=float32, device=cpu)
+    """
+    return _along("log_softmax", LogSoftmax, x, dim, dtype)
+
+
+def logsumexp(x: Any, dim: int | tuple[int, ...], keepdim: bool = False) -> Any:
+    """ln Σ eˣ over one or several axes: a smooth maximum. That of nothing, or of nothing but −∞, is −∞.
+
+    >>> F.logsumexp(Tensor([[0.0, 1000.0], [-np.inf, 2.0]]), dim=1)
+    Tensor([1000.,    2.], dtype=float32, device=cpu)
+    """
+    x = floating("logsumexp", x)
+    if dim is None or dim == ():
+        raise ValueError(f"logsumexp: expected at least one axis, got dim={dim}")
+    if x.ndim == 0:  # a number is a row of one
+        return logsumexp(x.reshape(1), dim)
+    axes = normalized_axes("logsumexp", dim, x.ndim)
+    y = LogSumExp(axes)(x)
+    return y if keepdim else y.reshape(removed_shape(x.shape, axes))
+
+
+def _along(op: str, function: type[Softmax] | type[LogSoftmax], x: Any, dim: int, dtype: Any) -> Any:
+    """softmax or log_softmax, after what both check."""
+    require_array(op, x)
+    if dtype is not None:
+        if not is_floating(dtype):
+            raise TypeError(f"{op}: dtype must be a floating dtype, got {np.dtype(dtype)}")
+        x = astype(x, dtype)
+    x = floating(op, x)
+    if x.ndim == 0:  # a number is a row of one
+        return _along(op, function, x.reshape(1), dim, None).reshape(())
+    return function(normalized_axis(op, dim, x.ndim))(x)
