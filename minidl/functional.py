@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from minidl.autograd import common_device
 from minidl.ops.activation import (
     elu,
     hardsigmoid,
@@ -112,11 +113,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> F.linear(Tensor([1.0, 2.0]), Tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
     Tensor([1., 2., 3.], dtype=float32, device=cpu)
     """
-    x, weight = floating("linear", x), floating("linear", weight)
-    require_one_dtype("linear", x, weight=weight, bias=bias)
+    op = "linear"
+    x, weight, bias = floating(op, x), floating(op, weight), None if bias is None else floating(op, bias)
+    require_one_dtype(op, x, weight=weight, bias=bias)
+    common_device(op, (x, weight, bias))
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
-        raise ValueError(f"linear: input {x.shape} does not fit weight {weight.shape}; expected (..., I) and (I, O)")
+        raise ValueError(f"{op}: input {x.shape} does not fit weight {weight.shape}; expected (..., I) and (I, O)")
     if bias is not None and bias.shape != weight.shape[1:]:
-        raise ValueError(f"linear: expected a bias of shape {weight.shape[1:]}, got {bias.shape}")
+        raise ValueError(f"{op}: expected a bias of shape {weight.shape[1:]}, got {bias.shape}")
     y = x @ weight
     return y if bias is None else y + bias

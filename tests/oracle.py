@@ -282,7 +282,7 @@ def interpolate(x, sizes, mode, align_corners=False, scale_factor=None):
     """Each element is a weighted sum over the elements around the position it looks at. (N, ..., C) -> (N, *sizes, C)
 
     Position o of an axis of n elements, to be m, is o/f, nearest by its corner; (o + 1/2)/f - 1/2, by its centre; or
-    o (n - 1)/(m - 1), where corners are aligned. f is the scale_factor of the axis, or m/n. PyTorch takes m/n too where
+    o (n - 1)/(m - 1), where corners are aligned. "area" is the mean of all that o covers, from o n/m to (o + 1) n/m. f is the scale_factor of the axis, or m/n. PyTorch takes m/n too where
     m = n (nearest, linear) or m = 2n (nearest), and computes the position that decides what is nearest in float32.
     """
     x = _float64(x)
@@ -299,6 +299,9 @@ def interpolate(x, sizes, mode, align_corners=False, scale_factor=None):
 
 def _taps(mode, o, n, m, factor, align_corners):
     """The elements that position o reads, and their weights."""
+    if mode == "area":
+        start, stop = math.floor(o * n / m), math.ceil((o + 1) * n / m)
+        return [(i, 1 / (stop - start)) for i in range(start, stop)]
     factor = m / n if factor is None else factor
     if m == n and mode not in ("nearest-exact", "bicubic"):
         return [(o, 1)]

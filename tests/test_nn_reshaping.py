@@ -149,7 +149,7 @@ FLAT = (
         (lambda x: nn.Upsample(), ValueError, "Upsample: expected size or scale_factor, got neither"),
         (lambda x: nn.Upsample(2, 2), ValueError, "Upsample: expected size or scale_factor, got both"),
         (lambda x: nn.Upsample(2, mode="cubic"), ValueError, "Upsample: mode must be one of nearest, .* got 'cubic'"),
-        (lambda x: nn.Upsample(2, mode="area"), ValueError, "Upsample: mode 'area' is adaptive_avg_pool2d"),
+        (lambda x: nn.Upsample(2, mode="area", align_corners=True), ValueError, "Upsample: mode 'area' has no corners"),
         (lambda x: nn.Upsample(2, align_corners=True), ValueError, "Upsample: mode 'nearest' has no corners to align"),
         (lambda x: nn.Upsample(2, recompute_scale_factor=True), ValueError, "Upsample: recompute_scale_factor needs"),
         (lambda x: nn.Upsample(2, mode="linear")(x), ValueError, r"interpolate: mode 'linear' resizes \(N, W, C\)"),

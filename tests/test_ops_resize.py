@@ -28,11 +28,12 @@ IMAGE_MODES = [
     {"mode": "bilinear", "align_corners": True},
     {"mode": "bicubic", "align_corners": False},
     {"mode": "bicubic", "align_corners": True},
+    {"mode": "area"},
 ]
 AXES = {  # modes for one axis, two and three
-    1: ["nearest", "nearest-exact", "linear"],
-    2: ["nearest", "nearest-exact", "bilinear", "bicubic"],
-    3: ["nearest", "nearest-exact", "trilinear"],
+    1: ["nearest", "nearest-exact", "linear", "area"],
+    2: ["nearest", "nearest-exact", "bilinear", "bicubic", "area"],
+    3: ["nearest", "nearest-exact", "trilinear", "area"],
 }
 
 
@@ -60,7 +61,9 @@ def test_interpolate(name, mode, device, rng):
 
 
 @pytest.mark.parametrize(
-    "mode", [{"mode": "nearest"}, {"mode": "bicubic"}, {"mode": "bilinear", "align_corners": True}], ids=str
+    "mode",
+    [{"mode": "nearest"}, {"mode": "bicubic"}, {"mode": "bilinear", "align_corners": True}, {"mode": "area"}],
+    ids=str,
 )
 @pytest.mark.parametrize("name", ["more rows, fewer columns", "a factor that is rounded"])
 def test_derivatives(name, mode, device, rng):
@@ -89,7 +92,7 @@ def resizings(draw):
             st.tuples(*[st.sampled_from([0.5, 2 / 3, 0.9, 1.0, 1.1, 4 / 3, 1.5, 1.7, 2.0, 2.3, 3.0])] * axes)
         )
         options |= {"scale_factor": factors, "recompute_scale_factor": draw(st.sampled_from([None, False, True]))}
-    if not mode.startswith("nearest"):
+    if mode not in ("nearest", "nearest-exact", "area"):
         options["align_corners"] = draw(st.sampled_from([None, False, True]))
     return (draw(st.integers(0, 2)), *inside, draw(st.integers(1, 2))), options
 
@@ -327,7 +330,8 @@ IMAGES = (2, 3, 4, 5)
         ((2, 3, 4), {"size": 2, "mode": "bicubic"}, r"mode 'bicubic' resizes \(N, H, W, C\), .* \(2, 3, 4\)"),
         ((2, 3), {"size": 2}, r"mode 'nearest' resizes \(N, W, C\) or \(N, H, W, C\) or .* got shape \(2, 3\)"),
         ((2, 0, 4, 1), {"size": 2}, r".* none of these sizes 0; got shape \(2, 0, 4, 1\)"),
-        (IMAGES, {"size": 2, "mode": "area"}, "mode 'area' is adaptive_avg_pool2d; call that"),
+        ((2, 3, 0, 1), {"size": 2}, r".* none of these sizes 0; got shape \(2, 3, 0, 1\)"),
+        (IMAGES, {"size": 2, "mode": "area", "align_corners": True}, "mode 'area' has no corners to align; leave"),
         (IMAGES, {"size": 2, "mode": "lanczos"}, "mode must be one of nearest, nearest-exact, linear, .* 'lanczos'"),
         (IMAGES, {"size": 2, "mode": None}, "mode must be one of .* got None"),
         (IMAGES, {"size": 2, "mode": "bilinear", "antialias": True}, "antialias is not there; smooth before"),

@@ -179,7 +179,6 @@ SAME_NAME_ANOTHER_THING = {
     "norm nuc",  # a norm of matrices
     "div floor_rounding", "div trunc_rounding", "nn.functional.silu complex",  # other operators
     "nn.functional.batch_norm without_cudnn",  # the same samples for GPUs
-    "nn.functional.interpolate area",  # it is adaptive_avg_pool2d, which interpolate refuses to be
     "item", "to",  # the ways out of a tensor, and to another device: tests/test_tensor.py
 }  # fmt: skip
 

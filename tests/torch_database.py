@@ -472,7 +472,7 @@ def pad(sample, x, flat, mode="constant", value=None):
     return F.pad(sample(x), pairs, mode, 0.0 if value is None else value)
 
 
-INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic")
+INTERPOLATIONS = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area")
 
 
 @call(*(f"nn.functional.interpolate {mode}" for mode in INTERPOLATIONS))

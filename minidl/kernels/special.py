@@ -38,7 +38,7 @@ BLOCK = 8192  # elements at a time on the host: they stay in the cache while the
 
 
 def erfc(x: Array) -> Array:
-    """erfc of each element, in its dtype.  The relative error is about 1e-15 at most, in float32 5e-7, however far out."""
+    """erfc of each element, in its dtype. The relative error is about 1e-15 at most, in float32 5e-7, also far out."""
     if x.dtype == np.float16:
         return erfc(x.astype(np.float32)).astype(np.float16)
     xp = array_module(x)

@@ -53,13 +53,20 @@ def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     >>> broadcast_to(Tensor([1, 2]), (3, 2)).shape
     (3, 2)
     """
+    return _repeated("broadcast_to", x, tuple(shape))
+
+
+def _repeated(op: str, x: Any, shape: tuple[int, ...]) -> Any:
+    """x repeated to `shape`, on behalf of `op`."""
     try:
-        fits = np.broadcast_shapes(x.shape, shape) == tuple(shape)
+        fits = np.broadcast_shapes(x.shape, shape) == shape
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"broadcast_to: shape {x.shape} cannot be repeated to {tuple(shape)}")
-    return BroadcastTo(tuple(shape))(x)
+        raise ValueError(
+            f"{op}: shape {x.shape} cannot be repeated to {shape}; aligned on the right, sizes must agree or be 1"
+        )
+    return BroadcastTo(shape)(x)
 
 
 @tensor_method("expand")
@@ -75,7 +82,7 @@ def expand(x: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
         raise TypeError(f"expand: expected whole numbers, got {tuple(sizes)}")
     new = len(sizes) - x.ndim
     kept = [x.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(sizes)]
-    return broadcast_to(x, tuple(kept))
+    return _repeated("expand", x, tuple(kept))
 
 
 # ------------------------------------------------------------------------------------------------------------ dtypes
@@ -107,8 +114,11 @@ def _strength(op: str, x: Any) -> int:
 
     Those without dimensions stand in between: they are numbers to a user, but also what reductions end in.
     """
-    if isinstance(x, Tensor) or is_array(x):
-        return 2 if isinstance(x, Tensor) or x.ndim > 0 else 1
+    if isinstance(x, Tensor):
+        return 2
+    if is_array(x):
+        require_real(op, x)
+        return 2 if x.ndim > 0 else 1
     if not isinstance(x, numbers.Real | np.bool_):
         raise TypeError(f"{op}: expected a Tensor, an array or a real number, got {type(x).__name__}")
     return 1 if isinstance(x, np.generic) else 0
@@ -138,9 +148,18 @@ def floating(op: str, x: Any) -> Any:
 
 
 def require_array(op: str, x: Any) -> None:
-    """Raises: TypeError for what is neither a Tensor nor an array."""
-    if not isinstance(x, Tensor | np.generic) and not is_array(x):
+    """Raises: TypeError for what is neither a Tensor nor an array of real numbers or booleans."""
+    if isinstance(x, Tensor):
+        return
+    if not isinstance(x, np.generic) and not is_array(x):
         raise TypeError(f"{op}: expected a Tensor or an array, got {type(x).__name__}")
+    require_real(op, x)
+
+
+def require_real(op: str, x: Any) -> None:
+    """Raises: TypeError for an array of complex numbers, strings or objects. (A Tensor is none.)"""
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: expected real numbers or booleans, got an array of dtype {x.dtype}")
 
 
 def require_one_dtype(op: str, x: Any, **parameters: Any) -> None:

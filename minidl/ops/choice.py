@@ -148,20 +148,23 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
 # Comparisons give plain boolean arrays: no gradient flows through them.
 
 
-def _comparison(name: str) -> Callable[[Any, Any], Any]:
+def _comparison(name: str, op: str) -> Callable[[Any, Any], Any]:
     def compare(a: Any, b: Any) -> Any:
         number = isinstance(b, numbers.Real | np.bool_)
         if not number and not isinstance(b, Tensor) and not is_array(b):
             return NotImplemented  # Python then says what cannot be compared; == and != fall back to identity
         if not number and a.shape != b.shape:
-            common_shape(name, a.shape, b.shape)
+            common_shape(op, a.shape, b.shape)
         if is_floating(a.dtype) and (number or (is_array(b) and b.ndim == 0)):
             b = weak_scalar(b, raw(a))  # 0.1 in float32 is not 0.1 in float64
-        with active(common_device(name, (a, b))):
+        with active(common_device(op, (a, b))):
             return getattr(raw(a), name)(raw(plain(b)))
 
     return compare
 
 
-for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
-    setattr(Tensor, _name, _comparison(_name))
+for _name, _op in {
+    "__eq__": "equal", "__ne__": "not_equal", "__lt__": "less", "__le__": "less_equal", "__gt__": "greater",
+    "__ge__": "greater_equal",
+}.items():  # fmt: skip
+    setattr(Tensor, _name, _comparison(_name, _op))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-from minidl.autograd import Function
+from minidl.autograd import Function, common_device
 from minidl.kernels.columns import convolve, convolve_input_gradient, convolve_weight_gradient
 from minidl.kernels.window import Pair, Sides, Window, pair, sides
 from minidl.ops.broadcast import floating, require_one_dtype
@@ -215,6 +215,7 @@ def _operands(op: str, x: Any, weight: Any, bias: Any, channels: str) -> tuple[A
     """Images, weight and bias, floating and of one dtype. `channels` says what is on the weight's last two axes."""
     x, weight, bias = floating(op, x), floating(op, weight), None if bias is None else floating(op, bias)
     require_one_dtype(op, x, weight=weight, bias=bias)
+    common_device(op, (x, weight, bias))
     if x.ndim != 4 or weight.ndim != 4 or 0 in x.shape[1:3] or 0 in (*weight.shape[:2], weight.shape[3]):
         raise ValueError(
             f"{op}: expected images (N, H, W, C) and a weight (KH, KW, {channels}), where only N and the weight's "

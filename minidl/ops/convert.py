@@ -71,9 +71,7 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
     >>> Tensor([1.5, -1.5]).astype("int64")
     Tensor([ 1, -1], dtype=int64, device=cpu)
     """
-    target = np.dtype(dtype)
-    if target.kind not in "fiub":
-        raise TypeError(f"astype: expected a real or boolean dtype, got {target}")
+    target = as_dtype("astype", dtype)
     return x if x.dtype == target else AsType(target)(x)
 
 
@@ -84,4 +82,19 @@ def to(x: Tensor, device: Any) -> Tensor:
     >>> Tensor([1.0]).to("cpu")
     Tensor([1.], dtype=float32, device=cpu)
     """
-    return x if x.device == as_device(device) else To(device)(x)
+    try:
+        target = as_device(device)
+    except ValueError as error:
+        raise ValueError(f"to: {error}; for another dtype use astype") from None
+    return x if x.device == target else To(target)(x)
+
+
+def as_dtype(op: str, dtype: Any) -> np.dtype:
+    """Raises: TypeError for what is no dtype of real numbers or booleans."""
+    try:
+        target = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+    except TypeError:
+        target = None
+    if target is None or target.kind not in "fiub":
+        raise TypeError(f'{op}: expected a dtype of real numbers or booleans, such as "float32", got {dtype!r}')
+    return target

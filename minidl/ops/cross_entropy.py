@@ -7,6 +7,7 @@ each pixel. (PyTorch has the classes on axis 1.)
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,9 @@ def cross_entropy(
     Tensor([0.6931472 , 0.12692805], dtype=float32, device=cpu)
     """
     op = "cross_entropy"
-    x, target, weight = _operands(op, x, target, weight, reduction)
+    x, target, weight = _operands(op, x, target, weight, ignore_index, reduction)
     _check_probabilities(target, x.shape, ignore_index)
-    if not 0 <= label_smoothing <= 1:
+    if not isinstance(label_smoothing, numbers.Real) or not 0 <= label_smoothing <= 1:
         raise ValueError(f"{op}: expected label_smoothing from 0 to 1, got {label_smoothing!r}")
     by_index = not is_floating(target.dtype)
     K = x.shape[-1]
@@ -96,7 +97,7 @@ def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, 
     Tensor(0.4100376, dtype=float32, device=cpu)
     """
     op = "nll_loss"
-    x, target, weight = _operands(op, x, target, weight, reduction)
+    x, target, weight = _operands(op, x, target, weight, ignore_index, reduction)
     if is_floating(target.dtype):
         raise TypeError(f"{op}: expected class indices, which are integers, got a target of {target.dtype}")
     rows, K = target.size, x.shape[-1]
@@ -112,9 +113,11 @@ def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, 
 # -------------------------------------------------------------------------------------------- what both have in common
 
 
-def _operands(op: str, x: Any, target: Any, weight: Any, reduction: str) -> tuple[Any, Any, Any]:
+def _operands(op: str, x: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> tuple[Any, Any, Any]:
     """Scores, targets as an array, and weights in the dtype of the scores, all of shapes that fit."""
     check_reduction(op, reduction)
+    if not isinstance(ignore_index, numbers.Integral):
+        raise TypeError(f"{op}: expected a whole number as ignore_index, got {ignore_index!r}")
     x = floating(op, x)
     target = plain(target) if hasattr(target, "dtype") else np.asarray(target)
     if x.ndim == 0 or x.shape[-1] == 0:

@@ -7,6 +7,7 @@ the same elements, and the mask is recomputed in backward instead of being store
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 from minidl.autograd import Function
@@ -92,7 +93,7 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True) -> Any:
 
 def check_probability(op: str, p: float) -> None:
     """Raises: ValueError for what is not from 0 to 1."""
-    if not 0 <= p <= 1:
+    if not isinstance(p, numbers.Real) or not 0 <= p <= 1:
         raise ValueError(f"{op}: expected a probability from 0 to 1, got p={p!r}")
 
 

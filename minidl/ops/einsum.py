@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from minidl.autograd import Function
+from minidl.autograd import Function, common_device
 from minidl.ops.broadcast import require_array, without_surprise
 from minidl.ops.reduce import sum
 from minidl.ops.shape import moveaxis, reshape, transpose
@@ -81,6 +81,7 @@ def einsum(equation: str, *operands: Any) -> Any:
     """
     for x in operands:
         require_array("einsum", x)
+    common_device("einsum", operands)
     terms, output = _parse(equation, [x.ndim for x in operands])
     sizes = _sizes_of_indices(terms, [x.shape for x in operands])
     pairs = zip(without_surprise(operands), terms, strict=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.autograd import Function
 from minidl.backend import Array, array_module, is_floating
-from minidl.ops.broadcast import broadcastable, floating, sum_to
+from minidl.ops.broadcast import broadcastable, floating, require_array, sum_to
 from minidl.ops.choice import where
 from minidl.tensor import tensor_method
 
@@ -186,7 +186,10 @@ def subtract(a: Any, b: Any) -> Any:
     >>> 3.0 - Tensor([1.0, 2.0])
     Tensor([2., 1.], dtype=float32, device=cpu)
     """
-    return Subtract()(*broadcastable("subtract", a, b))
+    a, b = broadcastable("subtract", a, b)
+    if a.dtype == b.dtype == np.bool_:
+        raise TypeError("subtract: expected numbers, got booleans; convert them with .astype, or compare them with !=")
+    return Subtract()(a, b)
 
 
 @tensor_method("__mul__", "__rmul__")
@@ -252,6 +255,9 @@ def negative(x: Any) -> Any:
     >>> -Tensor([1.0, -2.0])
     Tensor([-1.,  2.], dtype=float32, device=cpu)
     """
+    require_array("negative", x)
+    if x.dtype == np.bool_:
+        raise TypeError("negative: expected numbers, got booleans; convert them with .astype, or write x == False")
     return Negative()(x)
 
 
@@ -262,6 +268,7 @@ def absolute(x: Any) -> Any:
     >>> minidl.absolute(Tensor([1.0, -2.0]))
     Tensor([1., 2.], dtype=float32, device=cpu)
     """
+    require_array("absolute", x)
     return Absolute()(x)
 
 

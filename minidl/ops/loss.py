@@ -7,6 +7,7 @@ broadcasts: (N, 1) against (N,) would silently become (N, N). A loss has the dty
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1
     >>> F.smooth_l1_loss(Tensor([1.0, 2.0]), Tensor([0.0, 5.0]), reduction="none")
     Tensor([0.5, 2.5], dtype=float32, device=cpu)
     """
-    if not beta >= 0:
+    if not isinstance(beta, numbers.Real) or not beta >= 0:
         raise ValueError(f"smooth_l1_loss: expected beta of at least 0, got {beta!r}")
     x, target, _ = _operands("smooth_l1_loss", reduction, x, target)
     return reduced(Huber(beta)(x - target) / beta if beta else absolute(x - target), reduction)
@@ -124,7 +125,7 @@ def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0,
     >>> F.huber_loss(Tensor([1.0, 2.0]), Tensor([0.0, 5.0]), reduction="none", delta=2.0)
     Tensor([0.5, 4. ], dtype=float32, device=cpu)
     """
-    if not delta > 0:
+    if not isinstance(delta, numbers.Real) or not delta > 0:
         raise ValueError(f"huber_loss: expected delta above 0, got {delta!r}")
     x, target, weight = _operands("huber_loss", reduction, x, target, weight)
     losses = Huber(delta)(x - target)

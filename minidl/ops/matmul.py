@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minidl.autograd import Function
+from minidl.autograd import Function, common_device
 from minidl.ops.broadcast import common_shape, operands, require_array, sum_to
 from minidl.ops.elementwise import multiply
 from minidl.ops.shape import unsqueeze
@@ -71,6 +71,7 @@ def outer(a: Any, b: Any) -> Any:
     """
     require_array("outer", a)
     require_array("outer", b)
+    common_device("outer", (a, b))
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError(f"outer: expected two vectors, got shapes {a.shape} and {b.shape}")
     return multiply(unsqueeze(a, 1), b)  # (M, 1) · (N,)

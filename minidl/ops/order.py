@@ -16,7 +16,7 @@ from typing import Any
 from minidl.backend import Array, active, array_module, device_of
 from minidl.ops.broadcast import require_array
 from minidl.ops.indexing import at_least_1d, pick
-from minidl.ops.reduce import Axis, kept_shape, normalized_axes, removed_shape
+from minidl.ops.reduce import Axis, check_keepdims, kept_shape, normalized_axes, removed_shape
 from minidl.ops.shape import normalized_axis
 from minidl.tensor import Tensor, raw, tensor_method
 
@@ -92,6 +92,7 @@ def _place(op: str, x: Any, axis: int | None, keepdims: bool) -> Any:
 def _rows(op: str, x: Any, axis: Axis, keepdims: bool) -> tuple[Any, tuple[int, ...]]:
     """x as rows (M, K) of what competes, and the shape of the M winners."""
     sizes = x.shape or (1,)
+    check_keepdims(op, keepdims)
     axes = normalized_axes(op, axis, len(sizes))
     if 0 in [sizes[i] for i in axes]:
         raise ValueError(f"{op}: no elements to choose from along axis {axis} of shape {x.shape}")

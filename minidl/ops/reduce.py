@@ -33,6 +33,14 @@ def normalized_axes(op: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     return axes
 
 
+def check_keepdims(op: str, keepdims: bool) -> None:
+    """Raises: TypeError for x.sum(1, 2), which would sum over axis 1 only."""
+    if not isinstance(keepdims, bool | np.bool_):
+        raise TypeError(
+            f"{op}: expected keepdims to be True or False, got {keepdims!r}; several axes are given as a tuple, (1, 2)"
+        )
+
+
 def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     """`shape` after a reduction over `axes` with keepdims."""
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
@@ -120,6 +128,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).sum(axis=0)
     Tensor([4., 6.], dtype=float32, device=cpu)
     """
+    check_keepdims("sum", keepdims)
     return Sum(normalized_axes("sum", axis, x.ndim), keepdims)(x)
 
 
@@ -131,6 +140,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     Tensor([1.5, 4. ], dtype=float32, device=cpu)
     """
     x = floating("mean", x)
+    check_keepdims("mean", keepdims)
     axes = normalized_axes("mean", axis, x.ndim)
     n = math.prod(x.shape[i] for i in axes)
     total = sum(x, axes, keepdims)
@@ -165,6 +175,7 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: float 
 
 
 def _variance_options(op: str, x: Any, axis: Axis, keepdims: bool, correction: float) -> tuple[Any, bool, float]:
+    check_keepdims(op, keepdims)
     if not isinstance(correction, numbers.Real):
         raise TypeError(f"{op}: expected a number as correction, got {type(correction).__name__}")
     return normalized_axes(op, axis, x.ndim), keepdims, float(correction)
@@ -180,6 +191,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).prod(axis=1)
     Tensor([ 2., 12.], dtype=float32, device=cpu)
     """
+    check_keepdims("prod", keepdims)
     axes = normalized_axes("prod", axis, x.ndim)
     if not is_floating(x.dtype):
         x = x.astype(np.int64)  # as in sum: a product of small integers is not a small integer
@@ -229,6 +241,7 @@ def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def _truth(question: str, x: Any, axis: Axis, keepdims: bool) -> Any:
+    check_keepdims(question, keepdims)
     axes = normalized_axes(question, axis, x.ndim)
     with active(device_of(raw(x))):
         answer = getattr(raw(x), question)(axis=axes, keepdims=keepdims)

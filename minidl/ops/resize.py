@@ -21,6 +21,7 @@ import numpy as np
 
 from minidl.autograd import Function
 from minidl.backend import array_module, device_of, to_device
+from minidl.kernels.shares import shares
 from minidl.ops.broadcast import beside, floating, require_array
 
 
@@ -88,9 +89,11 @@ def _table(mode: str, size: int, places: int, scale: float | None, align_corners
         index, weights = _nearest(o, ratio)
     elif mode == "nearest-exact":
         index, weights = _nearest(o + 0.5, ratio)
+    elif mode == "area":
+        index, weights = _area(size, places)
     else:
         s = o * (size - 1) / max(places - 1, 1) if align_corners else (o + 0.5) * ratio - 0.5
-        index, weights = _cubic(s) if mode == "bicubic" else _linear(np.clip(s, 0, size - 1))
+        index, weights = _cubic(s) if mode == "bicubic" else _linear(np.maximum(s, 0))
     read = weights.any(axis=1)
     return Table(size, np.clip(index, 0, size - 1)[read], weights[read])
 
@@ -99,6 +102,13 @@ def _nearest(o: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
     """⌊o · ratio⌋, in float32 as in PyTorch: the last bit may decide which element is the nearest."""
     s = (o * np.float32(ratio)).astype(np.float32)
     return np.floor(s).astype(np.int64)[None], np.ones((1, len(o)))
+
+
+def _area(size: int, places: int) -> tuple[np.ndarray, np.ndarray]:
+    """All elements of an even share of the axis, the shares of adaptive pooling; each counts the same."""
+    start, stop = (np.array(ends) for ends in zip(*((c.start, c.stop) for c in shares(size, places)), strict=True))
+    offset = np.arange((stop - start).max())[:, None]
+    return start + offset, (offset < stop - start) / (stop - start)
 
 
 def _linear(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +140,7 @@ MODES = {
     "bilinear": (4,),
     "trilinear": (5,),
     "bicubic": (4,),
+    "area": (3, 4, 5),
 }
 
 
@@ -146,18 +157,19 @@ def interpolate(
 
     size           the sizes of the result: one for all axes, or a tuple; or else
     scale_factor   by which the sizes are multiplied, and then rounded down
-    mode           "nearest", "nearest-exact", "linear" ((N, W, C)), "bilinear" and "bicubic" (images), or "trilinear"
+    mode           "nearest", "nearest-exact" and "area", the mean of what it covers; "linear" for (N, W, C), "bilinear"
+                   and "bicubic" for images, "trilinear" for volumes
     align_corners  the outermost elements keep their places; otherwise the outer edges of the elements do
     recompute_scale_factor   after rounding read x by the ratio of the sizes, and no longer by scale_factor
 
     As in PyTorch, "nearest" reads what lies under the upper left corner of an element of the result, "nearest-exact"
-    what lies under its centre. These two keep integers; the others make them float32. What counts 0 is not read at all,
+    what lies under its centre. These two keep integers, the others make them float32. What counts 0 is not read at all,
     and may be infinite.
 
         >>> F.interpolate(Tensor([[[0.0], [4.0]]]), scale_factor=2, mode="linear").flatten()
         Tensor([0., 1., 3., 4.], dtype=float32, device=cpu)
 
-    Raises: ValueError for other modes ("area" is `adaptive_avg_pool2d`), for antialias, and for sizes below 1.
+    Raises: ValueError for other modes, for options that do not go together, for antialias, and for sizes below 1.
     """
     op = "interpolate"
     require_array(op, x)
@@ -184,13 +196,11 @@ def check_options(
     antialias: bool = False,
 ) -> None:
     """Raises: ValueError for options of `interpolate` that are not there, or do not go together."""
-    if mode == "area":
-        raise ValueError(f"{op}: mode 'area' is adaptive_avg_pool2d; call that, with the size of the result")
     if mode not in MODES:
         raise ValueError(f"{op}: mode must be one of {', '.join(MODES)}; got {mode!r}")
     if antialias:
         raise ValueError(f"{op}: antialias is not there; smooth before shrinking, for instance with avg_pool2d")
-    if align_corners is not None and mode.startswith("nearest"):
+    if align_corners is not None and (mode.startswith("nearest") or mode == "area"):
         raise ValueError(f"{op}: mode {mode!r} has no corners to align; leave align_corners out")
     if (size is None) == (scale_factor is None):
         raise ValueError(f"{op}: expected size or scale_factor, got {'neither' if size is None else 'both'}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd import Function
+from minidl.autograd import Function, common_device
 from minidl.backend import active
 from minidl.ops.broadcast import floating, require_array, require_one_dtype
 from minidl.ops.choice import clip
@@ -26,7 +26,7 @@ from minidl.ops.norm import (
     require_numbers,
     widened,
 )
-from minidl.ops.reduce import Axis
+from minidl.ops.reduce import Axis, normalized_axes
 from minidl.ops.vector_norm import norm
 from minidl.tensor import Tensor
 
@@ -250,7 +250,8 @@ def normalize(x: Any, p: float = 2.0, dim: Axis = -1, eps: float = 1e-12) -> Any
     """
     x = floating("normalize", x)
     require_numbers("normalize", p=p, eps=eps)
-    return x / clip(norm(x, p, dim, keepdims=True), eps)
+    axes = normalized_axes("normalize", dim, x.ndim)
+    return x / clip(norm(x, p, axes, keepdims=True), eps)
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers
@@ -270,6 +271,7 @@ def _with_last_axes(op: str, x: Any, normalized_shape: Any, **parameters: Any) -
             if given.shape != shape:
                 raise ValueError(f"{op}: expected a {name} of normalized_shape {shape}, got {given.shape}")
     require_one_dtype(op, x, **parameters)
+    common_device(op, (x, *parameters.values()))
     return x, tuple(range(x.ndim - len(shape), x.ndim))
 
 

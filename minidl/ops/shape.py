@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd import Function
+from minidl.autograd import Function, common_device
 from minidl.backend import array_module, is_array
 from minidl.ops.broadcast import without_surprise
 from minidl.tensor import Tensor, tensor_method
@@ -213,12 +213,16 @@ def unsqueeze(x: Any, axis: int) -> Any:
 
 def _at_least_one(op: str, tensors: Iterable[Any]) -> list[Any]:
     """The tensors to be joined, at least one."""
-    tensors = list(tensors)
+    try:
+        tensors = list(tensors)
+    except TypeError:
+        raise TypeError(f"{op}: expected a list of Tensors or arrays, got {type(tensors).__name__}") from None
     if not tensors:
         raise ValueError(f"{op}: expected at least one tensor")
     for x in tensors:
         if not isinstance(x, Tensor) and not is_array(x):
             raise TypeError(f"{op}: expected Tensors or arrays, got {type(x).__name__}")
+    common_device(op, tensors)
     return tensors
 
 
@@ -276,6 +280,6 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
 
 def normalized_axis(op: str, axis: int, ndim: int) -> int:
     """`axis` as a number from 0 to ndim−1."""
-    if not isinstance(axis, numbers.Integral) or not -ndim <= axis < ndim:
+    if not isinstance(axis, numbers.Integral) or isinstance(axis, bool) or not -ndim <= axis < ndim:
         raise ValueError(f"{op}: axis {axis!r} does not exist in a tensor of {ndim} dimension(s)")
     return int(axis) % ndim

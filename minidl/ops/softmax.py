@@ -14,7 +14,7 @@ import numpy as np
 from minidl.autograd import Function
 from minidl.backend import Array, array_module, is_floating
 from minidl.ops.broadcast import floating, require_array
-from minidl.ops.convert import astype
+from minidl.ops.convert import as_dtype, astype
 from minidl.ops.elementwise import exp
 from minidl.ops.reduce import kept_shape, normalized_axes, removed_shape
 from minidl.ops.shape import normalized_axis
@@ -107,7 +107,7 @@ def logsumexp(x: Any, dim: int | tuple[int, ...], keepdim: bool = False) -> Any:
     Tensor([1000.,    2.], dtype=float32, device=cpu)
     """
     x = floating("logsumexp", x)
-    if dim is None or dim == ():
+    if dim is None or (isinstance(dim, tuple) and not dim):
         raise ValueError(f"logsumexp: expected at least one axis, got dim={dim}")
     if x.ndim == 0:  # a number is a row of one
         return logsumexp(x.reshape(1), dim)
@@ -120,7 +120,7 @@ def _along(op: str, function: type[Softmax] | type[LogSoftmax], x: Any, dim: int
     """softmax or log_softmax, after what both check."""
     require_array(op, x)
     if dtype is not None:
-        if not is_floating(dtype):
+        if not is_floating(as_dtype(op, dtype)):
             raise TypeError(f"{op}: dtype must be a floating dtype, got {np.dtype(dtype)}")
         x = astype(x, dtype)
     x = floating(op, x)

@@ -13,7 +13,7 @@ from minidl.backend import array_module
 from minidl.ops.broadcast import floating
 from minidl.ops.choice import where
 from minidl.ops.elementwise import absolute
-from minidl.ops.reduce import Axis, normalized_axes, removed_shape, sum
+from minidl.ops.reduce import Axis, check_keepdims, normalized_axes, removed_shape, sum
 from minidl.tensor import tensor_method
 
 
@@ -81,6 +81,7 @@ def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> A
     """
     if not isinstance(ord, numbers.Real) or math.isnan(ord):
         raise TypeError(f"norm: ord must be a number, got {ord!r}; the Frobenius norm is ord=2 over all axes")
+    check_keepdims("norm", keepdims)
     x = floating("norm", x)
     axes = normalized_axes("norm", axis, x.ndim)
     if 0 in [x.shape[i] for i in axes] and (ord < 0 or ord == math.inf):
