@@ -182,7 +182,7 @@ def as_array(data: Any, dtype: Any = None, target: Device | None = None) -> Arra
             raise ValueError("Tensor: expected nested lists of even lengths, got uneven ones") from error
         if array.dtype == np.float64 and not isinstance(data, np.generic):
             array = array.astype(np.float32 if dtype is None else dtype)
-    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    wanted = array.dtype if dtype is None else np.dtype(dtype).newbyteorder("=")
     for one in (array.dtype, wanted):
         if one.kind not in "fiub":
             raise TypeError(f"Tensor: expected real numbers or booleans, got {type(data).__name__} of dtype {one}")
@@ -192,15 +192,16 @@ def as_array(data: Any, dtype: Any = None, target: Device | None = None) -> Arra
 
 
 def plain(array: Array) -> Array:
-    """`array` without the ways of a subclass: `*` of an np.matrix, say, is another operation.
+    """`array` without the ways of a subclass (`*` of an np.matrix is another operation), in the machine's byte order.
 
+    A file may hold big-endian numbers; their dtype, >f4, is equal to no float32.
     Raises: TypeError for a masked array, whose meaning would be lost.
     """
-    if not isinstance(array, np.ndarray) or type(array) is np.ndarray:
+    if not isinstance(array, np.ndarray) or (type(array) is np.ndarray and array.dtype.isnative):
         return array
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError("a masked array is not an array of numbers; fill it first, with .filled(value)")
-    return np.asarray(array)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
 
 
 def weak_scalar(number: Any, like: Array) -> Array:

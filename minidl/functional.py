@@ -7,9 +7,6 @@ linear weights (I, O), and classes are on the last axis.
 
 from __future__ import annotations
 
-from typing import Any
-
-from minidl.autograd import common_device
 from minidl.ops.activation import (
     elu,
     hardsigmoid,
@@ -25,7 +22,6 @@ from minidl.ops.activation import (
     tanh,
 )
 from minidl.ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d
-from minidl.ops.broadcast import floating, require_one_dtype
 from minidl.ops.conv import conv2d, conv_transpose2d
 from minidl.ops.cross_entropy import cross_entropy, nll_loss
 from minidl.ops.dropout import dropout, dropout2d
@@ -40,6 +36,7 @@ from minidl.ops.loss import (
     mse_loss,
     smooth_l1_loss,
 )
+from minidl.ops.matmul import linear
 from minidl.ops.norm import batch_norm
 from minidl.ops.padding import pad
 from minidl.ops.pool import avg_pool2d, lp_pool2d, max_pool2d
@@ -103,23 +100,3 @@ __all__ = [
     "tanh",
     "unfold",
 ]
-
-
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """y = x @ weight + bias.  x (..., I), weight (I, O), bias (O,) or None → (..., O).
-
-    Raises: ValueError when shapes do not fit. PyTorch's weight is (O, I): transpose it.
-
-    >>> F.linear(Tensor([1.0, 2.0]), Tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
-    Tensor([1., 2., 3.], dtype=float32, device=cpu)
-    """
-    op = "linear"
-    x, weight, bias = floating(op, x), floating(op, weight), None if bias is None else floating(op, bias)
-    require_one_dtype(op, x, weight=weight, bias=bias)
-    common_device(op, (x, weight, bias))
-    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
-        raise ValueError(f"{op}: input {x.shape} does not fit weight {weight.shape}; expected (..., I) and (I, O)")
-    if bias is not None and bias.shape != weight.shape[1:]:
-        raise ValueError(f"{op}: expected a bias of shape {weight.shape[1:]}, got {bias.shape}")
-    y = x @ weight
-    return y if bias is None else y + bias

@@ -16,6 +16,8 @@ def likely_mistake(analytic: np.ndarray, numeric: np.ndarray, ignores_upstream: 
     """
     if not np.isfinite(analytic).all():
         return "it is not finite"
+    if _same(analytic, numeric):
+        return ""  # what is wrong does not show here
     if not analytic.any():
         return "it is zero"
     if ignores_upstream:
@@ -32,7 +34,8 @@ def likely_mistake(analytic: np.ndarray, numeric: np.ndarray, ignores_upstream: 
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-6)
+    """Of one shape, and nearly equal for numbers of this size."""
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-6 * abs(b).max(initial=0.0))
 
 
 def _factor(analytic: np.ndarray, numeric: np.ndarray) -> str:
@@ -40,14 +43,14 @@ def _factor(analytic: np.ndarray, numeric: np.ndarray) -> str:
     if numeric.size < 2 or not numeric.any():
         return ""
     factor = float((analytic * numeric).sum() / (numeric * numeric).sum())
-    if not _same(analytic, factor * numeric):
-        return ""
+    if abs(factor - 1) < 1e-3 or not _same(analytic, factor * numeric):
+        return ""  # so near to 1 it is no factor that someone forgot
     if abs(factor) < 1:
         times, what = 1 / factor, "too small: a mean where a sum belongs?"
     else:
         times, what = factor, "too large: a sum where a mean belongs, or something counted twice?"
-    if abs(times - round(times)) > 1e-3:
-        return f"it is {factor:.4g} times what it should be: a factor is missing"
+    if round(times) < 2 or abs(times - round(times)) > 1e-3:
+        return f"it is {factor:.6g} times what it should be: a factor is missing"
     return f"it is {round(times)} times {what}"
 
 
@@ -59,25 +62,26 @@ def _exchanged_axes(analytic: np.ndarray, numeric: np.ndarray) -> str:
 
 
 def _shifted(analytic: np.ndarray, numeric: np.ndarray) -> str:
-    """Off by one along an axis: all but the border is what its neighbour should be."""
+    """Off by one along an axis: all but the border is what its neighbour should be, and not right as it stands."""
     for axis, size in enumerate(numeric.shape):
-        inner, outer = (np.take(numeric, range(start, size - 1 + start), axis) for start in (0, 1))
-        for direction, moved in (("behind", inner), ("ahead of", outer)):
-            start = 1 if direction == "behind" else 0
-            if size > 2 and moved.any() and _same(np.take(analytic, range(start, size - 1 + start), axis), moved):
+        first, last = (np.take(numeric, range(start, size - 1 + start), axis) for start in (0, 1))
+        for direction, start, moved, unmoved in (("behind", 1, first, last), ("ahead of", 0, last, first)):
+            part = np.take(analytic, range(start, size - 1 + start), axis)
+            if size > 2 and moved.any() and _same(part, moved) and not _same(part, unmoved):
                 return f"along axis {axis} it is one element {direction} where it should be"
     return ""
 
 
 def _elsewhere(analytic: np.ndarray, numeric: np.ndarray) -> str:
-    if numeric.size > 2 and _same(np.sort(analytic, axis=None), np.sort(numeric, axis=None)):
-        return "its elements are right but stand in the wrong places: a reshape where a transpose belongs?"
-    return ""
+    if numeric.size <= 2 or not _same(np.sort(analytic, axis=None), np.sort(numeric, axis=None)):
+        return ""
+    question = ": a reshape where a transpose belongs?" if numeric.ndim > 1 else ""
+    return f"its elements are right but stand in the wrong places{question}"
 
 
 def _some_elements(analytic: np.ndarray, numeric: np.ndarray) -> str:
     """Right in part: then the wrong elements are where to look."""
-    wrong = ~np.isclose(analytic, numeric, rtol=1e-4, atol=1e-6)
+    wrong = ~np.isclose(analytic, numeric, rtol=1e-4, atol=1e-6 * abs(numeric).max(initial=0.0))
     if wrong.all() or not wrong.any():
         return ""
     if not analytic[wrong].any():

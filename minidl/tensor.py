@@ -305,6 +305,11 @@ def raw(x: Any) -> Any:
     return x.data if isinstance(x, Tensor) else x
 
 
+def constant_like(x: Any, array: Array) -> Any:
+    """`array`, such as indices, as a Tensor where x is one, and as it is beside raw arrays. No gradient flows to it."""
+    return Tensor._wrap(array) if isinstance(x, Tensor) else array
+
+
 def tensor_method(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make the decorated op an operator or method of Tensor under each of `names`.
 

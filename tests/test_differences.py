@@ -41,6 +41,12 @@ def test_the_data_is_put_back_when_the_function_raises():
     assert x.data is before
 
 
+@pytest.mark.parametrize("eps", [0.0, -1e-6, np.nan])
+def test_a_step_goes_forward(eps):
+    with pytest.raises(ValueError, match="gradcheck: eps must be above 0, got"):
+        Tolerance(eps, 1e-6, 1e-5)
+
+
 def test_what_is_accepted():
     analytic, numeric = np.array([1.0, 1.0, 1.0, np.nan, 0.0]), np.array([1 + 9e-6, 1 + 2e-5, -1.0, np.nan, 9e-7])
     assert TOLERANCE.accepts(analytic, numeric).tolist() == [True, False, False, False, True]
@@ -57,10 +63,14 @@ def test_what_is_accepted():
         (lambda x: np.maximum(x, 0), 0.0, np.nan, False),
         (lambda x: np.maximum(x, 0), 5e-7, 1.0, True),  # beside it, the slope of that side
         (lambda x: np.maximum(x, 0), 5e-7, 0.0, False),
+        (lambda x: np.maximum(x, 0), 5e-7, 0.3, False),
         (lambda x: np.maximum(x, 0), -5e-7, 0.0, True),
         (lambda x: np.maximum(x, 0), -5e-7, 1.0, False),
         (lambda x: x * x, 3.0, 6.1, False),  # no kink at all
         (lambda x: 1e3 * x * x, 3.0, 6000.1, False),  # nor where the slope changes fast
+        (lambda x: 1e6 * x * x, 0.0, 0.02, False),
+        (lambda x: np.maximum(x, 0) + 1e3 * x * x, 0.0, 0.3, True),  # a kink in what is curved
+        (lambda x: x + 1e9, 0.5, 0.0, False),  # where a small step is lost in rounding
     ],
 )
 def test_what_is_a_kink(function, x, analytic, kinked):

@@ -41,7 +41,8 @@ def test_it_is_documented_and_typed(name):
 
 # Parameters whose meaning is the same wherever they stand: README.md and the head of minidl/functional.py explain them.
 UNNAMED = {
-    "self", "tensor", "x", "a", "b", "axis", "keepdims", "dim", "keepdim", "weight", "bias", "stride", "eps", "function",
+    "self", "tensor", "x", "a", "b", "axis", "keepdims", "dim", "keepdim", "weight", "bias", "stride", "eps",
+    "function",
 }  # fmt: skip
 
 

@@ -361,7 +361,9 @@ def test_scalars_nothing_and_an_input_given_twice():
     x = leaf()
     assert gradcheck(lambda x: x * x, [x]).compared == 1
     assert gradcheck(lambda x: x * 2, [leaf(0, 3)]).compared == 0
-    gradcheck(lambda a, b: a * b, [x, x])
+    for fast in (False, True):
+        gradcheck(lambda a, b: a * b * b, [x, x], fast=fast)
+        gradgradcheck(lambda a, b: a * b * b, [x, x], fast=fast)
     assert isinstance(x.data, np.ndarray)
 
 
@@ -398,6 +400,13 @@ def test_float32_is_refused(check, fast):
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_result_in_float32_is_refused(check, fast):
+    with pytest.raises(TypeError, match="gradcheck: output 1 is float32; differences need float64 all the way"):
+        check(lambda x: (x * 2, (x * x).astype("float32")), [leaf(2)], fast=fast)
+
+
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
 def test_randomness_is_refused_unless_it_is_restarted(check):
     def noisy(x):
         return x * backend.generator().random(3)
@@ -420,6 +429,15 @@ def test_what_is_not_finite_is_refused():
             gradcheck(lambda x, factor=factor: x * factor, [leaf(2)])
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_what_is_not_finite_a_step_away_is_refused(fast):
+    """Within a step of the edge of where a function is defined."""
+    x = Tensor([1e-8], dtype="float64", requires_grad=True)
+    message = "gradcheck: the function gives nan within a step of 1e-06 from the inputs; differences need finite values"
+    with pytest.raises(GradcheckError, match=message), np.errstate(invalid="ignore"):
+        gradcheck(minidl.sqrt, [x], fast=fast)
+
+
 def test_a_gradient_that_is_not_a_number_is_seen():
     kind = function(lambda self, x: x * 1, lambda self, g: g * np.nan)
     for fast in (False, True):
@@ -438,6 +456,8 @@ def test_there_must_be_something_to_check(check, inputs):
 def test_one_input_is_given_in_a_list(check):
     with pytest.raises(TypeError, match=r"gradcheck: inputs must be a list of Tensors, .*: \[x\]"):
         check(lambda x: x * x, leaf(2))
+    with pytest.raises(TypeError, match=r"gradcheck: inputs must be a list of Tensors, .*; got generator"):
+        check(lambda x: x * x, (x for x in [leaf(2)]))
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -513,6 +533,16 @@ def test_beside_a_kink_a_wrong_gradient_is_still_seen():
     for beside in (3e-7, 2e-4):
         with pytest.raises(GradcheckError, match=r"at index \(1,\): backward gives 2"):
             gradcheck(lambda x: kind()(x), [Tensor(np.array([-1.0, beside]), requires_grad=True)])
+
+
+@pytest.mark.parametrize("size", [1e9, 1e10])
+def test_rounding_of_large_results_is_not_taken_for_a_kink(size):
+    """Beside 10⁹ a small step is lost: the slope is 0, as a backward would have it that forgets this element."""
+    shifts = np.array([0.0, size])
+    kind = function(lambda self, x: x + shifts, lambda self, g: g * np.array([1.0, 0.0]))
+    for fast in (False, True):
+        with pytest.raises(GradcheckError, match="the difference quotient"):
+            gradcheck(lambda x: kind()(x), [leaf(2)], fast=fast)
 
 
 def test_where_all_is_a_kink_nothing_would_be_compared():
@@ -649,6 +679,20 @@ def test_the_likely_mistake_is_named(name, mistake):
     f, inputs = written(name, "wrong")
     with pytest.raises(GradcheckError, match=f"Over a random upstream gradient, {mistake}"):
         gradcheck(f, inputs)
+
+
+def test_elements_at_a_kink_do_not_count_as_wrong():
+    kind = function(lambda self, x: np.maximum(x, 0), lambda self, g, x: g * ((x > 0) + (x < -1)))
+    x = Tensor([0.0, 1.0, -0.5, -2.0], dtype="float64", requires_grad=True)
+    with pytest.raises(GradcheckError, match="1 of its 4 elements are wrong, the others right"):
+        gradcheck(lambda x: kind()(x), [x])
+
+
+def test_gradgradcheck_says_which_inputs_are_upstream_gradients():
+    kind = function(lambda self, x: x * x, lambda self, g, x: WRONG_TWICE["upstream gradient cut off"](g, x))
+    with pytest.raises(GradcheckError, match=r"input 1, .*inputs from 1 on are the upstream gradients$") as caught:
+        gradgradcheck(lambda x: kind()(x), [leaf(2)])
+    assert caught.value.inputs == (1,)
 
 
 def test_where_the_numbers_tell_nothing_no_mistake_is_named():

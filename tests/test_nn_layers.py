@@ -129,6 +129,8 @@ def test_conv_transpose2d_refuses_an_output_size(shape, output_size, message):
     layer = nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 2))
     with pytest.raises(ValueError, match=f"^ConvTranspose2d: .*{message}"):
         layer(images("cpu", shape), output_size)
+    with pytest.raises(TypeError, match=r"^ConvTranspose2d: expected a Tensor or an array, got list"):
+        layer([1.0], output_size)
 
 
 def test_unfold_and_fold(device):

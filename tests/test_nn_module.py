@@ -278,6 +278,43 @@ def test_a_state_that_does_not_fit_lists_every_problem_and_changes_nothing():
     assert_same_state(net, before)
 
 
+@pytest.mark.torch
+def test_torch_loads_what_fits_before_it_complains():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    ours, theirs = nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    state = {"weight": np.ones((2, 2)), "bias": np.ones(3)}
+    with pytest.raises(RuntimeError, match="size mismatch for bias"):
+        theirs.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    with pytest.raises(ValueError, match="shape of bias"):
+        ours.load_state_dict(state)
+    assert (theirs.weight == 1).all()
+    assert not (host(ours.weight) == 1).any()
+
+
+@pytest.mark.torch
+def test_what_torch_does_to_a_module_in_place_and_minidl_does_not():
+    """Its gradients move with it, and its state is the memory of the parameters themselves."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    ours, theirs = nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    ours(Tensor([[1.0, 2.0]])).sum().backward()
+    theirs(torch.ones(1, 2)).sum().backward()
+    assert theirs.double().weight.grad.dtype == torch.float64
+    assert ours.to(dtype=np.float64).weight.grad is None
+    theirs.state_dict()["bias"][:] = 7
+    ours.state_dict()["bias"][:] = 7
+    assert theirs.bias.tolist() == [7, 7]
+    assert (host(ours.bias) != 7).all()
+
+
+@pytest.mark.torch
+def test_what_is_left_out():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    layers = ["Conv1d", "BatchNorm3d", "LSTM", "MultiheadAttention", "ModuleDict", "ParameterList", "LazyLinear"]
+    hooks = ["register_forward_hook", "register_full_backward_hook", "register_forward_pre_hook"]
+    for names, ours, theirs in ((layers, nn, torch.nn), (hooks, nn.Module, torch.nn.Module)):
+        assert [name for name in names if hasattr(ours, name) or not hasattr(theirs, name)] == []
+
+
 def test_not_strict_takes_what_is_there_but_never_another_shape():
     net = Net()
     before = snapshot(net)
@@ -358,6 +395,8 @@ def test_to_refuses_what_is_no_device_or_no_floating_dtype():
     before = snapshot(net)
     with pytest.raises(ValueError, match='device: expected "cpu", "gpu" or "gpu:<number>"'):
         net.to("cuda")
+    with pytest.raises(ValueError, match=r"^Net\.to: .* got 'float64'; for a dtype write \.to\(dtype=\.\.\.\)$"):
+        net.to("float64")
     with pytest.raises(TypeError, match=r"Net.to: expected a floating dtype, got int32"):
         net.to(dtype=np.int32)
     assert_same_state(net, before)

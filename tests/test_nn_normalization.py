@@ -279,6 +279,16 @@ def test_wrong_calls(call, message):
         call()
 
 
+@pytest.mark.torch
+def test_channels_are_counted_without_parameters_too():
+    """PyTorch's InstanceNorm2d only warns."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with pytest.warns(UserWarning, match="does not match num_features"):
+        assert torch.nn.InstanceNorm2d(5)(torch.ones(1, 3, 4, 4)).shape == (1, 3, 4, 4)
+    with pytest.raises(ValueError, match="InstanceNorm2d: expected .* with C = 5"):
+        nn.InstanceNorm2d(5)(Tensor(np.ones((1, 4, 4, 3))))
+
+
 def test_a_list_is_no_tensor():
     for layer in (nn.BatchNorm2d(2), nn.InstanceNorm2d(2), nn.LayerNorm(2), nn.LocalResponseNorm(2)):
         with pytest.raises(TypeError, match="expected a Tensor or an array, got list"):

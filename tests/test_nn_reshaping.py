@@ -47,6 +47,25 @@ def test_a_layer_is_its_function(name, device):
     assert list(layer.parameters()) == []
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_takes_raw_arrays_and_nothing_else(name, device):
+    layer, function = LAYERS[name]
+    x = images(device).data
+    y = layer(x)
+    assert not isinstance(y, Tensor)
+    assert_close(Tensor(y), function(Tensor(x)), 0)
+    if name != "Identity":
+        with pytest.raises(TypeError, match="expected a Tensor or an array, got list"):
+            layer([1.0, 2.0])
+
+
+def test_options_are_attributes():
+    layer = nn.Fold((4, 5), (3, 2), 1, ((1, 0), 2), stride=2)
+    assert (layer.output_size, layer.kernel_size, layer.dilation) == ((4, 5), (3, 2), 1)
+    assert (layer.padding, layer.stride) == (((1, 0), 2), 2)
+    assert (nn.Unfold(3).kernel_size, nn.Upsample(scale_factor=2).scale_factor) == (3, 2)
+
+
 def test_unflatten_undoes_flatten(device):
     x = images(device)
     assert_close(nn.Sequential(nn.Flatten(1, 2), nn.Unflatten(1, (4, 6)))(x), x, 0)
@@ -104,6 +123,20 @@ def test_against_torch(ours, theirs, rng):
     assert_close(ours(Tensor(x)), expected.numpy(), 1e-13)
 
 
+@pytest.mark.torch
+def test_flattened_images_are_in_another_order_than_torchs(rng):
+    """(h, w, c) here and (c, h, w) there; so are the rows of the weight of a linear layer that follows."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x = rng.standard_normal((2, 3, 4, 5))
+    theirs = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(60, 7).double())
+    images = torch.from_numpy(x).permute(0, 3, 1, 2)
+    weight, bias = (parameter.detach().numpy() for parameter in theirs.parameters())
+    weight = weight.T.reshape(5, 3, 4, 7).transpose(1, 2, 0, 3).reshape(60, 7)  # (C, H, W, O) → (H·W·C, O)
+    y = nn.Flatten()(Tensor(x))
+    assert_close(F.linear(y, Tensor(weight), Tensor(bias)), theirs(images).detach().numpy(), 1e-13)
+    assert not np.array_equal(host(y), theirs[0](images).numpy())
+
+
 # ---- repr and wrong calls
 
 
@@ -117,6 +150,7 @@ def test_against_torch(ours, theirs, rng):
         "PixelUnshuffle(downscale_factor=3)",
         "Unflatten(dim=1, unflattened_size=(2, 3))",
         "Flatten()",
+        "Flatten(start_dim=0, end_dim=2)",
         "Identity()",
     ],
 )
@@ -143,7 +177,7 @@ FLAT = (
         (lambda x: nn.ReplicationPad2d(1.5), ValueError, r"ReplicationPad2d: expected 4 pairs .* got 1\.5"),
         (lambda x: nn.CircularPad2d(None), ValueError, "CircularPad2d: expected 4 pairs .* got None"),
         (lambda x: nn.ConstantPad2d((1, 1, 2, 2), 1), ValueError, "ConstantPad2d: expected 4 pairs"),
-        (lambda x: nn.ConstantPad2d(1, "0"), TypeError, "ConstantPad2d: value must be a number, got str"),
+        (lambda x: nn.ConstantPad2d(1, "0"), TypeError, "ConstantPad2d: value must be a number, got '0'"),
         (lambda x: nn.ZeroPad2d(1)(x[0]), ValueError, r"ZeroPad2d: expected images \(N, H, W, C\), got"),
         (lambda x: nn.ReflectionPad2d(4)(x), ValueError, "pad: mode 'reflect' can add at most 3 to a side of axis 1"),
         (lambda x: nn.Upsample(), ValueError, "Upsample: expected size or scale_factor, got neither"),
@@ -153,6 +187,11 @@ FLAT = (
         (lambda x: nn.Upsample(2, align_corners=True), ValueError, "Upsample: mode 'nearest' has no corners to align"),
         (lambda x: nn.Upsample(2, recompute_scale_factor=True), ValueError, "Upsample: recompute_scale_factor needs"),
         (lambda x: nn.Upsample(2, mode="linear")(x), ValueError, r"interpolate: mode 'linear' resizes \(N, W, C\)"),
+        (lambda x: nn.Unfold((3, 0)), ValueError, r"Unfold: kernel_size must be .* at least 1; got \(3, 0\)"),
+        (lambda x: nn.Unfold(3, dilation=0), ValueError, "Unfold: dilation must be .* at least 1; got 0"),
+        (lambda x: nn.Unfold(3, padding=-1), ValueError, "Unfold: padding must be .* at least 0; got -1"),
+        (lambda x: nn.Fold(0, 3), ValueError, "Fold: output_size must be .* at least 1; got 0"),
+        (lambda x: nn.Fold(5, 3, stride=1.5), ValueError, "Fold: stride must be .* at least 1; got 1.5"),
         (lambda x: nn.PixelShuffle(0), ValueError, "PixelShuffle: upscale_factor must be an integer .* got 0"),
         (lambda x: nn.PixelUnshuffle(2.0), ValueError, "PixelUnshuffle: downscale_factor must be .* got 2.0"),
         (lambda x: nn.PixelShuffle(3)(x), ValueError, "pixel_shuffle: upscale_factor 3 needs a multiple of 9 channels"),

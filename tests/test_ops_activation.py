@@ -151,6 +151,16 @@ def test_softplus_does_not_overflow_below_a_high_threshold(device):
 
 
 @pytest.mark.torch
+def test_softplus_does_overflow_in_torch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x = torch.tensor(1000.0, requires_grad=True)
+    y = torch.nn.functional.softplus(x, threshold=2000)
+    y.backward()
+    assert y.isinf()
+    assert x.grad.isnan()
+
+
+@pytest.mark.torch
 @pytest.mark.parametrize("name", ["relu", "relu6", "hardtanh", "hardsigmoid"])
 def test_an_infinite_gradient_does_not_become_zero_where_the_slope_is(name):
     """Ours is ∞ · 0 = NaN, PyTorch's is 0: masking by a product is ten times faster than a choice."""
@@ -238,17 +248,17 @@ def test_raw_arrays_and_numpys_numbers(name, device, rng):
 
 WRONG = [
     (lambda x: F.hardtanh(x, 1, -1), ValueError, "^hardtanh: min_val must not be above max_val, got 1 and -1$"),
-    (lambda x: F.hardtanh(x, "0", 1), TypeError, "^hardtanh: min_val must be a number, got str$"),
-    (lambda x: F.hardtanh(x, 0, None), TypeError, "^hardtanh: max_val must be a number, got NoneType$"),
+    (lambda x: F.hardtanh(x, "0", 1), TypeError, "^hardtanh: min_val must be a number, got '0'$"),
+    (lambda x: F.hardtanh(x, 0, None), TypeError, "^hardtanh: max_val must be a number, got None$"),
     (
         lambda x: F.hardtanh(x.astype("uint8")),
         ValueError,
         r"^hardtanh: uint8 has no value as low as min_val=-1.0; convert x, with x.astype\(...\)$",
     ),
-    (lambda x: F.leaky_relu(x, x), TypeError, "^leaky_relu: negative_slope must be a number, got Tensor$"),
-    (lambda x: F.elu(x, [1]), TypeError, "^elu: alpha must be a number, got list$"),
-    (lambda x: F.softplus(x, "1"), TypeError, "^softplus: beta must be a number, got str$"),
-    (lambda x: F.softplus(x, 1, None), TypeError, "^softplus: threshold must be a number, got NoneType$"),
+    (lambda x: F.leaky_relu(x, x), TypeError, r"^leaky_relu: negative_slope must be a number, got Tensor\("),
+    (lambda x: F.elu(x, [1]), TypeError, r"^elu: alpha must be a number, got \[1\]$"),
+    (lambda x: F.softplus(x, "1"), TypeError, "^softplus: beta must be a number, got '1'$"),
+    (lambda x: F.softplus(x, 1, None), TypeError, "^softplus: threshold must be a number, got None$"),
     (lambda x: F.softplus(x, 0), ValueError, "^softplus: expected a beta other than 0$"),
     (lambda x: F.prelu(x, 0.25), TypeError, "^prelu: expected a Tensor or an array, got float$"),
     (
@@ -270,10 +280,3 @@ WRONG = [
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call(Tensor(np.ones((2, 3), np.float32)))
-
-
-@pytest.mark.parametrize("name", [*NAMES, "prelu"])
-def test_a_list_is_no_tensor(name):
-    for wrong in ([1.0, 2.0], 1.0, None):
-        with pytest.raises(TypeError, match=f"^{name}: expected a Tensor or an array, got {type(wrong).__name__}$"):
-            getattr(F, name)(wrong, *([wrong] if name == "prelu" else []))

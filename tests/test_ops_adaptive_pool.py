@@ -293,14 +293,3 @@ def test_no_channels_give_no_channels(name, device):
 def test_wrong_calls(name, shape, output_size, message, device):
     with pytest.raises(ValueError, match=f"^{name}: {message}"):
         getattr(F, name)(Tensor(np.ones(shape), device=device), output_size)
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_images_are_arrays(name):
-    with pytest.raises(TypeError, match=f"^{name}: expected a Tensor or an array, got list"):
-        getattr(F, name)([[[[1.0]]]], 1)
-
-
-def test_the_larger_of_booleans(device):
-    with pytest.raises(TypeError, match="^adaptive_max_pool2d: expected images of numbers, got bool; convert them"):
-        F.adaptive_max_pool2d(Tensor(np.ones((2, 5, 6, 3), bool), device=device), 2)

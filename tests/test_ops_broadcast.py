@@ -7,7 +7,7 @@ from judge import assert_close
 
 from minidl import Tensor
 from minidl.backend import is_array
-from minidl.ops.broadcast import broadcast_to, common_shape, floating, operands, sum_to, without_surprise
+from minidl.ops.broadcast import broadcast_to, common_shape, floating, operands, promoted, sum_to
 
 EXPANSIONS = {
     "a new axis": ((3,), (2, 3), (2, 3)),
@@ -142,8 +142,8 @@ def test_what_is_no_operand(wrong):
 
 def test_integers_among_floats(device):
     values = [Tensor(np.ones(1), dtype=d, device=device) for d in ("int64", "float16", "bool", "float32")]
-    assert [x.dtype.name for x in without_surprise(values)] == ["float32", "float16", "float32", "float32"]
-    assert [x.dtype.name for x in without_surprise(values[::2])] == ["int64", "bool"]
+    assert [x.dtype.name for x in promoted(values)] == ["float32", "float16", "float32", "float32"]
+    assert [x.dtype.name for x in promoted(values[::2])] == ["int64", "bool"]
 
 
 def test_floating(device):

@@ -180,6 +180,15 @@ def test_images_without_channels(device, rng):
     assert_close(to_bias, g.sum(axis=(0, 1, 2)))
 
 
+@pytest.mark.torch
+def test_of_images_without_channels_torch_makes_images_without_channels():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    shape = torch.nn.functional.conv2d(torch.ones(2, 0, 5, 4), torch.ones(6, 0, 3, 2), torch.ones(6)).shape
+    assert shape == (2, 0, 3, 3)
+    y = F.conv2d(Tensor(np.ones((2, 5, 4, 0))), Tensor(np.ones((3, 2, 0, 6))), Tensor(np.arange(6.0)))
+    np.testing.assert_array_equal(host(y), np.broadcast_to(np.arange(6), (2, 3, 3, 6)))
+
+
 def test_memory_order_does_not_matter(device, rng):
     (x, weight, bias), options = arrays_of("dilated", rng)
     expected = oracle.conv2d(x, weight, bias, **options)

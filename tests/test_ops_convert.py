@@ -74,18 +74,3 @@ def test_the_gradient_of_a_cast_is_cast_back_also_where_it_is_recorded(device):
     assert (first.dtype, second.dtype) == (np.float64, np.float64)
     assert first.numpy().tolist() == [1, 18]
     assert second.numpy().tolist() == [2, 60]
-
-
-# ---- wrong calls
-
-WRONG = [
-    (lambda x: x.astype(complex), TypeError, "astype: expected a real or boolean dtype, got complex128"),
-    (lambda x: x.astype("float99"), TypeError, "float99"),
-    (lambda x: x.to("cuda"), ValueError, 'device: expected "cpu", "gpu" or "gpu:<number>", got \'cuda\''),
-]
-
-
-@pytest.mark.parametrize(("call", "error", "message"), WRONG)
-def test_wrong_calls(call, error, message):
-    with pytest.raises(error, match=message):
-        call(Tensor(np.ones((2, 3)), requires_grad=True))

@@ -167,6 +167,20 @@ def test_a_class_of_probability_0_masked_with_minus_infinity_costs_nothing(devic
     assert_close(F.cross_entropy(x, probabilities), host(F.cross_entropy(x, indices)), 0)
 
 
+@pytest.mark.torch
+def test_what_torch_has_not():
+    """0 · ln 0 where a class is masked, and gradients to weights."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, q = [[1.0, -np.inf, 2.0]], [[0.0, 0.0, 1.0]]
+    assert torch.nn.functional.cross_entropy(torch.tensor(x), torch.tensor(q)).isnan()
+    assert_close(F.cross_entropy(Tensor(x), Tensor(q)), np.log1p(np.exp(-1.0)).astype(np.float32), 1e-6)
+    with pytest.raises(RuntimeError, match="not differentiable with respect to argument 'weight'"):
+        torch.nn.functional.cross_entropy(torch.ones(1, 3), torch.tensor([2]), torch.ones(3, requires_grad=True))
+    weight = Tensor(np.ones(3), requires_grad=True)
+    F.cross_entropy(Tensor(np.zeros((1, 3))), [2], weight, reduction="sum").backward()
+    assert_close(weight.grad, np.array([0, 0, np.log(3)]), 1e-12)
+
+
 @pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint8, list])
 def test_targets_come_as_any_integers(kind, device, rng):
     x, target, _ = case((4, 5), "indices", False, rng)
@@ -234,9 +248,9 @@ def test_minus_100_is_no_class_when_another_index_is_ignored(name):
         ((3, 4), "(3,) floating", {}, r"probabilities must have the shape of x, \(3, 4\), got \(3,\)"),
         ((3, 4), (3,), {"reduction": "average"}, 'reduction must be "mean", "sum" or "none", got \'average\''),
         ((3, 4), "(3, 4) floating", {"ignore_index": 0}, "ignore_index=0 is for class indices; the target is prob"),
-        ((3, 4), (3,), {"label_smoothing": float("nan")}, "expected label_smoothing from 0 to 1, got nan"),
-        ((3, 4), (3,), {"label_smoothing": 1.1}, "expected label_smoothing from 0 to 1, got 1.1"),
-        ((3, 4), (3,), {"label_smoothing": -0.1}, "expected label_smoothing from 0 to 1, got -0.1"),
+        ((3, 4), (3,), {"label_smoothing": float("nan")}, "expected a probability from 0 to 1, got label_.*=nan"),
+        ((3, 4), (3,), {"label_smoothing": 1.1}, "expected a probability from 0 to 1, got label_smoothing=1.1"),
+        ((3, 4), (3,), {"label_smoothing": -0.1}, "expected a probability from 0 to 1, got label_smoothing=-0.1"),
         ((3, 4), (3,), {"weight": 3}, r"expected a weight of shape \(4,\), one a class, got \(3,\)"),
     ],
 )  # fmt: skip

@@ -288,7 +288,7 @@ def test_wrong_calls(call, error, message):
 def test_operands_on_different_devices_are_refused():
     backend.set_gpu_module(fakecupy)
     try:
-        with pytest.raises(backend.DeviceError, match=r"Contraction: .*on gpu:0.* on cpu"):
+        with pytest.raises(backend.DeviceError, match=r"einsum: .*on gpu:0.* on cpu"):
             einsum("i,i", Tensor([1.0], device="gpu"), Tensor([1.0]))
     finally:
         backend.set_gpu_module(None)

@@ -114,6 +114,20 @@ def test_index_against_torch(name):
     check_torch(Case(lambda x: x[index], (shape,)))
 
 
+@pytest.mark.torch
+def test_where_torch_indexes_otherwise_the_rule_is_numpys():
+    """The axis of indices that stand apart comes first; and bytes are numbers, not a mask."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    array, last = np.arange(24.0).reshape(2, 3, 4), np.array([0, 3])
+    ours, theirs = Tensor(array)[1, :, last], torch.from_numpy(array)[1, :, torch.from_numpy(last)]
+    assert (ours.shape, tuple(theirs.shape)) == ((2, 3), (3, 2))
+    np.testing.assert_array_equal(host(ours), theirs.T.numpy())
+    array, bytes = np.array([5.0, 6.0, 7.0]), np.array([0, 1, 1], np.uint8)
+    with pytest.warns(UserWarning, match="uint8 is now deprecated"):
+        theirs = torch.from_numpy(array)[torch.from_numpy(bytes)]
+    assert (host(Tensor(array)[bytes]).tolist(), theirs.tolist()) == ([5, 6, 6], [6, 7])
+
+
 @st.composite
 def shapes_and_indices(draw):
     """A shape, and an index of any parts that fit it: index arrays broadcast, masks have true elements to match."""

@@ -151,6 +151,28 @@ def test_nothing_broadcasts(name, x, target, device):
         getattr(F, name)(Tensor(np.ones(x), device=device), Tensor(np.ones(target), device=device))
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
+def test_torch_broadcasts_with_a_warning(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with pytest.warns(UserWarning, match="different to the input size"):
+        losses = getattr(torch.nn.functional, name)(torch.ones(4, 1), torch.ones(4), reduction="none")
+    assert losses.shape == (4, 4)
+    with pytest.raises(ValueError, match="must have one shape; nothing broadcasts"):
+        getattr(F, name)(Tensor(np.ones((4, 1))), Tensor(np.ones(4)), reduction="none")
+
+
+@pytest.mark.torch
+def test_torch_widens_or_refuses_where_the_target_is_wider():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, target = torch.ones(4), torch.ones(4, dtype=torch.float64)
+    assert torch.nn.functional.mse_loss(x, target).dtype == torch.float64
+    with pytest.raises(RuntimeError, match="Found dtype Double but expected Float"):
+        torch.nn.functional.binary_cross_entropy(x, target)
+    for loss in (F.mse_loss, F.binary_cross_entropy):
+        assert loss(Tensor(x.numpy()), Tensor(target.numpy())).dtype == np.float32
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_input_gives_the_dtype(name, device, rng):
     """float32 stays float32, whatever a target or a weight is; their gradients have their own dtype."""
@@ -386,6 +408,39 @@ def test_kl_div_of_log_targets_of_minus_infinity(device):
     to_x, to_t = minidl.grad(losses, [x, t], Tensor(np.array([[2.0, 3.0]]), device=device))
     assert_close(to_x, np.array([[-2.0, 0]]))
     assert_close(to_t, np.array([[2 * (np.log(4) + 1), 0]]))
+
+
+@pytest.mark.torch
+def test_where_torch_has_nan_of_zeros_there_is_0():
+    """0 · ln 0 in kl_div, its derivative, and the gradient of a mean whose weights are all 0."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    theirs, ours = torch.nn.functional, F
+    x, t, nothing = [-1.0, -1.0], [0.0, 1.0], [0.0, 0.0]
+
+    def results(f, tensor):
+        target = tensor(t, requires_grad=True)
+        f.kl_div(tensor(x), target, reduction="none").sum().backward()
+        of_logs = f.kl_div(tensor(x), tensor([-np.inf, 0.0]), reduction="none", log_target=True)
+        weighed = tensor(x, requires_grad=True)
+        f.mse_loss(weighed, tensor(t), weight=tensor(nothing)).backward()
+        return [[float(number) for number in y] for y in (target.grad, of_logs, weighed.grad)]
+
+    nan = np.nan
+    np.testing.assert_array_equal(results(theirs, torch.tensor), [[nan, 2], [nan, 1], [nan, nan]])
+    assert results(ours, Tensor) == [[1, 2], [0, 1], [0, 0]]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+def test_the_weights_of_probabilities_have_gradients_which_torch_refuses(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    half = torch.full((2,), 0.5)
+    with pytest.raises(RuntimeError, match="not differentiable with respect to argument 'weight'"):
+        getattr(torch.nn.functional, name)(half, half, torch.ones(2, requires_grad=True))
+    weight = Tensor([1.0, 2.0], requires_grad=True)
+    losses = getattr(F, name)(Tensor(half.numpy()), Tensor(half.numpy()), weight, reduction="none")
+    losses.sum().backward()
+    assert_close(weight.grad * weight, losses, 1e-6)
 
 
 def test_kl_div_is_a_divergence(device, rng):

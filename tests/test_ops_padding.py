@@ -288,8 +288,8 @@ WRONG = [
         "pad: mode must be one of constant, reflect, replicate, circular; got 'edge'",
     ),
     (IMAGES, {"pad": 1, "mode": None}, ValueError, "pad: mode must be one of .* got None"),
-    (IMAGES, {"pad": 1, "value": "0"}, TypeError, "pad: value must be a number, got str"),
-    (IMAGES, {"pad": 1, "value": None}, TypeError, "pad: value must be a number, got NoneType"),
+    (IMAGES, {"pad": 1, "value": "0"}, TypeError, "pad: value must be a number, got '0'"),
+    (IMAGES, {"pad": 1, "value": None}, TypeError, "pad: value must be a number, got None"),
     (IMAGES, {"pad": 1, "mode": "reflect", "value": 2.0}, ValueError, r"pad: mode 'reflect' takes no value, got 2\.0"),
     (
         IMAGES,
@@ -333,11 +333,6 @@ WRONG = [
 def test_wrong_calls(x, options, error, message, device):
     with pytest.raises(error, match=message):
         F.pad(Tensor(x, device=device), **options)
-
-
-def test_a_list_is_no_tensor():
-    with pytest.raises(TypeError, match="^pad: expected a Tensor or an array, got list"):
-        F.pad([[1.0, 2.0]], ((1, 1), (1, 1)))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -520,12 +520,6 @@ def test_wrong_calls(pool, shape, options, message, device):
         pool(Tensor(np.ones(shape), device=device), **options)
 
 
-@pytest.mark.parametrize("name", POOLS)
-def test_images_are_arrays(name):
-    with pytest.raises(TypeError, match=f"^{name}: expected a Tensor or an array, got list"):
-        POOLS[name]([[[[1.0]]]])
-
-
 def test_the_larger_of_booleans(device):
     with pytest.raises(TypeError, match="^max_pool2d: expected images of numbers, got bool; convert them"):
         F.max_pool2d(Tensor(np.ones((2, 5, 6, 3), bool), device=device), 2)

@@ -127,6 +127,28 @@ def test_against_torch(name):
     check_torch(CASES[name])
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("op", ["sum", "mean", "any"])
+def test_no_axes_are_none_where_torch_takes_them_all(op):
+    """But for its any and all, which are NumPy's, too."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    array = np.array([[1.0, 0.0], [3.0, 5.0]])
+    expected = np.asarray(getattr(array, op)(axis=()))
+    np.testing.assert_array_equal(getattr(Tensor(array), op)(()).numpy(), expected)
+    assert getattr(torch.from_numpy(array), op)(()).shape == (expected.shape if op == "any" else ())
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("correction", [2, 3])
+def test_the_gradient_of_an_infinite_variance_keeps_its_sign(correction):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    ours, theirs = Tensor([1.0, 2.0], requires_grad=True), torch.tensor([1.0, 2.0], requires_grad=True)
+    ours.var(correction=correction).backward()
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        theirs.var(correction=correction).backward()
+    assert (ours.grad.numpy().tolist(), theirs.grad.tolist()) == ([-np.inf, np.inf], [np.inf, np.inf])
+
+
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_memory_that_is_not_contiguous(name, device):
     ours = REDUCTIONS[name][0]
@@ -360,8 +382,8 @@ def test_wrong_axes(op, call, message):
         (lambda x: x.cumsum(2), ValueError, r"cumsum: axis 2 does not exist in a tensor of 2 dimension\(s\)"),
         (lambda x: x.cumsum((0, 1)), ValueError, r"cumsum: axis \(0, 1\) does not exist"),
         (lambda x: x.sum().cumsum(0), ValueError, "cumsum: axis 0 does not exist in a tensor of 0"),
-        (lambda x: x.var(correction="1"), TypeError, "var: expected a number as correction, got str"),
-        (lambda x: x.std(correction=None), TypeError, "std: expected a number as correction, got NoneType"),
+        (lambda x: x.var(correction="1"), TypeError, "var: correction must be a number, got '1'"),
+        (lambda x: x.std(correction=None), TypeError, "std: correction must be a number, got None"),
         (lambda x: x.std(0, True, 1), TypeError, "positional argument"),
         (lambda x: reduce.mean([1.0]), TypeError, "mean: expected a Tensor or an array, got list"),
     ],

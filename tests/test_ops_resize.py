@@ -263,6 +263,15 @@ def test_an_infinity_is_seen_only_where_it_counts(device):
         assert F.interpolate(x, **options).numpy().ravel().tolist() == expected
 
 
+@pytest.mark.torch
+def test_torch_multiplies_an_infinity_by_0():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x = [1.0, np.inf, 3.0]
+    theirs = torch.nn.functional.interpolate(torch.tensor([[x]]), 3, mode="linear", align_corners=True)
+    assert theirs.isnan().any()
+    assert F.interpolate(row(x), 3, mode="linear", align_corners=True).numpy().ravel().tolist() == x
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 def test_an_infinite_gradient_reaches_only_what_was_read(mode, device):
     x = row([1, 2, 3, 4, 5, 6, 7, 8, 9], device=device, requires_grad=True)
@@ -433,9 +442,3 @@ def test_shuffled_integers_and_raw_arrays(function, device):
 def test_wrong_shuffles(function, shape, factor, message, device):
     with pytest.raises(ValueError, match=f"^{function.__name__}: {message}"):
         function(Tensor(np.ones(shape), device=device), factor)
-
-
-@pytest.mark.parametrize("function", [F.interpolate, F.pixel_shuffle, F.pixel_unshuffle])
-def test_a_list_is_no_tensor(function):
-    with pytest.raises(TypeError, match=f"^{function.__name__}: expected a Tensor or an array, got list"):
-        function([[1.0, 2.0]], 2)

@@ -294,6 +294,22 @@ def test_nothing_to_normalise(function, shape, parameters, device):
     assert not host(to_w).any()
 
 
+@pytest.mark.torch
+def test_nothing_to_normalise_is_nan_in_torch():
+    """The mean over no samples in running statistics, and the gradient to a weight that nothing has met."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    theirs, ours = torch.ones(3), Tensor(np.ones(3))
+    torch.nn.functional.instance_norm(torch.ones(0, 3, 4), theirs, torch.ones(3))
+    F.instance_norm(Tensor(np.ones((0, 4, 3))), ours, Tensor(np.ones(3)))
+    assert theirs.isnan().all()
+    assert host(ours).tolist() == [1, 1, 1]
+    theirs, ours = torch.ones(4, requires_grad=True), Tensor(np.ones(4), requires_grad=True)
+    torch.nn.functional.group_norm(torch.ones(3, 4, 0), 2, theirs).sum().backward()
+    F.group_norm(Tensor(np.ones((3, 0, 4))), 2, ours).sum().backward()
+    assert theirs.grad.isnan().all()
+    assert host(ours.grad).tolist() == [0, 0, 0, 0]
+
+
 def test_one_value_is_its_own_mean(device):
     """As in PyTorch: refused for a single sample (see test_wrong_calls); of several samples, all become 0."""
     x = Tensor(np.array([[1.0, -2.0], [3.0, 4.0]]), device=device)
@@ -554,7 +570,7 @@ def test_a_vector_as_long_as_eps_is_still_a_vector(device):
         (lambda x, v: F.local_response_norm(x, 0), "local_response_norm: size must be an integer of at least 1, got 0"),
         (lambda x, v: F.local_response_norm(x, 2.0), "local_response_norm: size must be .* got 2.0"),
         (lambda x, v: F.local_response_norm(x[0, 0, 0], 2), r"local_response_norm: expected \(..., C\), .* shape \(\)"),
-        (lambda x, v: F.normalize(x, dim=3), "norm: axis 3 does not exist in a tensor of 3 dimension"),
+        (lambda x, v: F.normalize(x, dim=3), "normalize: axis 3 does not exist in a tensor of 3 dimension"),
     ],
 )  # fmt: skip
 def test_wrong_calls(call, message, device):

@@ -142,6 +142,30 @@ def test_against_torch(name):
     check_torch(CASES[name])
 
 
+@pytest.mark.torch
+def test_transpose_takes_all_axes_where_torch_exchanges_two(rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    array = rng.standard_normal((2, 3, 4))
+    ours, theirs = Tensor(array), torch.from_numpy(array)
+    np.testing.assert_array_equal(host(ours.swapaxes(0, 2)), theirs.transpose(0, 2).numpy())
+    np.testing.assert_array_equal(host(ours.transpose(1, 2, 0)), theirs.permute(1, 2, 0).numpy())
+    with pytest.raises(ValueError, match="transpose: .* to exchange two axes use swapaxes"):
+        ours.transpose(0, 2)
+
+
+@pytest.mark.torch
+def test_what_torch_lets_pass_is_refused():
+    """An axis to squeeze that is longer than 1, and an empty vector among the tensors to be joined."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    assert torch.ones(2, 3).squeeze(0).shape == (2, 3)
+    assert torch.cat([torch.ones(0), torch.ones(2, 3)]).shape == (2, 3)
+    x, nothing = Tensor(np.ones((2, 3))), Tensor(np.ones(0))
+    with pytest.raises(ValueError, match=r"squeeze: axis 0 of shape \(2, 3\) does not have size 1"):
+        x.squeeze(0)
+    with pytest.raises(ValueError, match=r"concatenate: shapes must agree .* got \(0,\), \(2, 3\)"):
+        minidl.concatenate([nothing, x])
+
+
 @pytest.mark.parametrize(
     "ours",
     [

@@ -203,6 +203,17 @@ def test_logsumexp_against_torch(shape, dim, removed, device, rng):
     assert_close(gradient, theirs.grad.numpy(), 1e-14)
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ALONG_AN_AXIS)
+def test_the_default_axis_is_the_last_where_torch_guesses_one(name, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x = rng.standard_normal((3, 4, 5))
+    with pytest.warns(UserWarning, match="Implicit dimension choice"):
+        guessed = getattr(torch.nn.functional, name)(torch.from_numpy(x))
+    assert_close(getattr(F, name)(Tensor(x), 0), guessed.numpy(), 1e-14)
+    assert_close(getattr(F, name)(Tensor(x)), getattr(torch, name)(torch.from_numpy(x), -1).numpy(), 1e-14)
+
+
 # ---- dtypes
 
 

@@ -177,10 +177,3 @@ def test_wrong_unfold_calls(shape, options, message, device):
 def test_wrong_fold_calls(shape, output_size, options, message, device):
     with pytest.raises(ValueError, match=f"^fold: .*{message}"):
         F.fold(Tensor(np.ones(shape), device=device), output_size, **options)
-
-
-def test_lists_are_no_arrays():
-    with pytest.raises(TypeError, match="^unfold: expected a Tensor or an array, got list"):
-        F.unfold([[[[1.0]]]], 1)
-    with pytest.raises(TypeError, match="^fold: expected a Tensor or an array, got list"):
-        F.fold([[[1.0]]], 1, 1)

@@ -11,6 +11,7 @@ import pytest
 
 import minidl
 from minidl import Tensor, backend
+from minidl import functional as F
 from minidl.tensor import Leaf
 
 # ---- what it is
@@ -80,6 +81,24 @@ def test_every_promised_method_is_there():
     functions = "concatenate stack where maximum minimum grad no_grad manual_seed gradcheck gradgradcheck exp log sqrt"
     assert [name for name in functions.split() if name not in minidl.__all__] == []
     assert [name for name in minidl.__all__ if not hasattr(minidl, name)] == []
+
+
+@pytest.mark.torch
+def test_size_and_data_are_numpys():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    ours, theirs = Tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([[1, 2, 3], [4, 5, 6]])
+    assert (ours.size, tuple(theirs.size())) == (6, (2, 3))
+    assert (type(ours.data), type(theirs.data)) == (np.ndarray, torch.Tensor)
+    assert (type(ours > 2), type(theirs > 2)) == (np.ndarray, torch.Tensor)
+
+
+def test_methods_have_numpys_axis_and_functions_pytorchs_dim():
+    methods = {name: value for name, value in vars(Tensor).items() if isinstance(value, types.FunctionType)}
+    of_methods = {p for method in methods.values() for p in inspect.signature(method).parameters}
+    of_functions = {p for name in F.__all__ for p in inspect.signature(getattr(F, name)).parameters}
+    assert {"axis", "keepdims"} <= of_methods
+    assert {"dim", "keepdim"} <= of_functions
+    assert of_methods & {"dim", "keepdim", "dims"} == of_functions & {"axis", "keepdims"} == set()
 
 
 # ---- data

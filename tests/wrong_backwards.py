@@ -23,6 +23,7 @@ from minidl.kernels import pooling, shares
 from minidl.operators import Check, operators
 from minidl.ops.activation import Elu, Hardsigmoid, Hardtanh, PRelu, Relu, Sigmoid, Softplus, Tanh
 from minidl.ops.adaptive_pool import GatherFromShares, MaxOfShares, MeanOfShares, ScatterToShares, SpreadOverShares
+from minidl.ops.axes import kept_shape
 from minidl.ops.broadcast import BroadcastTo, broadcast_to, sum_to
 from minidl.ops.choice import Clip, Maximum, Minimum, Where, minimum, where
 from minidl.ops.conv import Conv2d, Conv2dInputGradient, Conv2dWeightGradient
@@ -53,7 +54,7 @@ from minidl.ops.norm import BatchNorm, FrozenBatchNorm
 from minidl.ops.padding import Pad, PadWithCopies, PadWithCopiesAdjoint
 from minidl.ops.pool import AvgPool2d, AvgPool2dAdjoint, GatherWinners, LPPool2d, MaxPool2d, ScatterToWinners
 from minidl.ops.rearrange import Flip, Roll
-from minidl.ops.reduce import CumSum, Std, Sum, Var, kept_shape
+from minidl.ops.reduce import CumSum, Std, Sum, Var
 from minidl.ops.resize import Resample
 from minidl.ops.samplenorm import Centre, ChannelWindowSum, RmsNorm, average
 from minidl.ops.shape import Concatenate, Reshape, Split, Transpose

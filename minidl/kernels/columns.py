@@ -76,9 +76,8 @@ def convolve_input_gradient(g: Array, weight: Array, window: Window, groups: int
     """∂L/∂x (N, H, W, C) from g (N, OH, OW, F): columns of gradients, g weightᵀ, added back onto the image."""
     xp = array_module(g)
     N, OH, OW, _ = g.shape
-    (top, bottom), (left, right) = window.padding
     C = weight.shape[2] * groups
-    padded = xp.zeros((N, top + H + bottom, left + W + right, C), dtype=xp.result_type(g.dtype, weight.dtype))
+    padded = xp.zeros(window.padded_shape(N, H, W, C), dtype=xp.result_type(g.dtype, weight.dtype))
     for images, rows, source in _bands(N, OH, OW, weight, window, xp):
         for channels, filters in _groups(weight, groups):
             band = g[images, rows, :, filters].reshape(-1, filters.stop - filters.start)  # (band of N·OH·OW, F/G)

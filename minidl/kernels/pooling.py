@@ -29,7 +29,7 @@ def max_windows(x: Array, window: Window) -> tuple[Array, Array]:
     winner = xp.broadcast_to(_first_inside(window, OH, OW, xp).astype(number), y.shape).copy()
     for kh, kw, rows, cols in window.positions(OH, OW):
         candidate = padded[:, rows, cols]  # (N, OH, OW, C)
-        better = (candidate > y) | (candidate != candidate)
+        better = (candidate > y) | (candidate != candidate)  # or it is NaN, which differs from itself
         xp.maximum(y, candidate, out=y)
         # Position numbers grow, so the last that was better is the largest.
         xp.maximum(winner, better * number(kh * window.kernel[1] + kw), out=winner)
@@ -50,8 +50,7 @@ def _first_inside(window: Window, OH: int, OW: int, xp: Any) -> Array:
 def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) -> Array:
     """Zeros (N, H, W, C), with each g (N, OH, OW, C) added where its window's maximum stood."""
     N, OH, OW, C = g.shape
-    (top, bottom), (left, right) = window.margins(H, W)
-    padded = array_module(g).zeros((N, top + H + bottom, left + W + right, C), dtype=g.dtype)
+    padded = array_module(g).zeros(window.padded_shape(N, H, W, C), dtype=g.dtype)
     for kh, kw, rows, cols in window.positions(OH, OW):
         padded[:, rows, cols] += where_else_zero(winner == kh * window.kernel[1] + kw, g)
     return window.crop(padded, H, W)
@@ -102,8 +101,7 @@ def sum_windows(x: Array, window: Window) -> Array:
 def spread_windows(g: Array, window: Window, H: int, W: int) -> Array:
     """The adjoint of sum_windows: each g (N, OH, OW, C) added to every element of its window, (N, H, W, C)."""
     N, OH, OW, C = g.shape
-    (top, bottom), (left, right) = window.margins(H, W)
-    padded = array_module(g).zeros((N, top + H + bottom, left + W + right, C), dtype=g.dtype)
+    padded = array_module(g).zeros(window.padded_shape(N, H, W, C), dtype=g.dtype)
     for _, _, rows, cols in window.positions(OH, OW):
         padded[:, rows, cols] += g
     return window.crop(padded, H, W)

@@ -16,7 +16,7 @@ from minidl.kernels.pooling import where_else_zero
 
 
 def shares(size: int, places: int) -> list[slice]:
-    """The stretch of an axis of `size` elements that each of the places covers."""
+    """The stretch of an axis of `size` elements that each of the places covers. −(−a // b) is ⌈a / b⌉."""
     return [slice(i * size // places, -(-(i + 1) * size // places)) for i in range(places)]
 
 
@@ -52,7 +52,7 @@ def max_shares(x: Array, places: int) -> tuple[Array, Array]:
     for k in range(1, max((share.stop - share.start for share in cut), default=0)):
         at = xp.minimum(first + k, last)  # shorter shares meet their last element again
         candidate = x[:, at]  # (A, places, B)
-        better = (candidate > y) | (candidate != candidate)
+        better = (candidate > y) | (candidate != candidate)  # or it is NaN, which differs from itself
         xp.maximum(y, candidate, out=y)
         xp.maximum(winner, better * at[:, None], out=winner)  # `at` grows: the last that was better is the largest
     return y, winner

@@ -42,7 +42,7 @@ def erfc(x: Array) -> Array:
     if x.dtype == np.float16:
         return erfc(x.astype(np.float32)).astype(np.float16)
     xp = array_module(x)
-    flat = x.reshape(-1)
+    flat = x.reshape(-1)  # (M,)
     y = xp.empty_like(flat)
     size = BLOCK if xp is np else max(flat.size, 1)
     for start in range(0, flat.size, size):

@@ -93,9 +93,14 @@ class Window:
         (top, bottom), (left, right) = self.margins(H, W)
         if not (top or bottom or left or right):
             return x
-        padded = array_module(x).full((N, top + H + bottom, left + W + right, C), value, dtype=x.dtype)
+        padded = array_module(x).full(self.padded_shape(N, H, W, C), value, dtype=x.dtype)
         padded[:, top : top + H, left : left + W] = x
         return padded
+
+    def padded_shape(self, N: int, H: int, W: int, C: int) -> tuple[int, int, int, int]:
+        """The shape of images (N, H, W, C) with the margin."""
+        (top, bottom), (left, right) = self.margins(H, W)
+        return N, top + H + bottom, left + W + right, C
 
     def crop(self, padded: Array, H: int, W: int) -> Array:
         """The image inside the margin: the adjoint of `pad`."""

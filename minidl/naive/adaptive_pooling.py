@@ -6,7 +6,7 @@ import numpy as np
 
 from minidl.naive.window import Pair, pair
 
-# ------------------------------------------------------------------------------------------------------------- average
+# ---------------------------------------------------------------------------------------------------------- average
 
 
 def adaptive_avg_pool2d(x: np.ndarray, output_size: int | tuple[int | None, int | None]) -> np.ndarray:
@@ -47,7 +47,7 @@ def adaptive_avg_pool2d_backward(
     return gx
 
 
-# ------------------------------------------------------------------------------------------------------------- maximum
+# ---------------------------------------------------------------------------------------------------------- maximum
 
 
 def adaptive_max_pool2d(x: np.ndarray, output_size: int | tuple[int | None, int | None]) -> np.ndarray:
@@ -103,12 +103,12 @@ def _winners(x: np.ndarray, output_size: int | tuple[int | None, int | None]) ->
     return winners
 
 
-# -------------------------------------------------------------------------------------------------------------- places
+# ----------------------------------------------------------------------------------------------------------- places
 
 
 def _share(place: int, size: int, places: int) -> range:
     """The pixels of one of `places` even shares of `size` pixels; where they do not divide, neighbours overlap."""
-    return range(place * size // places, -(-(place + 1) * size // places))
+    return range(place * size // places, -(-(place + 1) * size // places))  # −(−a // b) is ⌈a / b⌉
 
 
 def _output_size(output_size: int | tuple[int | None, int | None], H: int, W: int) -> Pair:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl import functional as F
 from minidl.nn.module import Module, Parameter
-from minidl.nn.options import check_sizes
+from minidl.ops.options import check_sizes
 
 
 class ReLU(Module):

@@ -6,7 +6,7 @@ from typing import Any
 
 from minidl import functional as F
 from minidl.nn.module import Module
-from minidl.ops.dropout import check_probability
+from minidl.ops.options import check_probability
 
 
 class Dropout(Module):
@@ -14,7 +14,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        check_probability(type(self).__name__, p)
+        check_probability(type(self).__name__, p=p)
         self.p = p
 
     def forward(self, x: Any) -> Any:

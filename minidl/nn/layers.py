@@ -14,9 +14,11 @@ from minidl import functional as F
 from minidl.kernels.window import Pair, Sides, Window, pair, sides
 from minidl.nn import init
 from minidl.nn.module import Module, Parameter
-from minidl.nn.options import check_sizes, listing
+from minidl.nn.options import listing
+from minidl.ops.broadcast import require_array
 from minidl.ops.conv import convolution_sides
 from minidl.ops.embedding import normalized_row
+from minidl.ops.options import check_sizes
 
 
 class Linear(Module):
@@ -133,6 +135,7 @@ class ConvTranspose2d(Module):
 
     def _output_padding(self, x: Any, output_size: Any) -> Pair:
         """What there must be more than without output_padding: less than a stride."""
+        require_array("ConvTranspose2d", x)
         if x.ndim != 4:
             raise ValueError(f"ConvTranspose2d: expected images (N, H, W, C), got shape {x.shape}")
         is_shape = isinstance(output_size, tuple | list) and len(output_size) == 4

@@ -196,7 +196,10 @@ class Module:
         """Move all parameters and buffers to `device`, and the floating ones to `dtype`. Gradients are dropped."""
         if dtype is not None and not is_floating(dtype):
             raise TypeError(f"{type(self).__name__}.to: expected a floating dtype, got {np.dtype(dtype)}")
-        target = None if device is None else as_device(device)
+        try:
+            target = None if device is None else as_device(device)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}.to: {error}; for a dtype write .to(dtype=...)") from None
         for _, tensor in self._state():
             array = tensor.data if target is None else to_device(tensor.data, target)
             if dtype is not None and is_floating(array.dtype):

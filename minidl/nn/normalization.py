@@ -9,8 +9,9 @@ import numpy as np
 
 from minidl import functional as F
 from minidl.nn.module import Module, Parameter
-from minidl.nn.options import check_sizes, listing
+from minidl.nn.options import listing
 from minidl.ops.broadcast import require_array
+from minidl.ops.options import check_sizes
 from minidl.tensor import Tensor
 
 

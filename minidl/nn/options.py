@@ -1,18 +1,17 @@
-"""What layers do with their options: check them, and print those that differ from the defaults."""
+"""How a layer prints its options: those that differ from the defaults."""
 
 from __future__ import annotations
 
 import inspect
-import numbers
 from collections.abc import Callable
 from typing import Any
 
+from minidl.nn.module import Module
 
-def check_sizes(layer: str, **sizes: int) -> None:
-    """Raises: ValueError for a size that is not a positive integer."""
-    for name, size in sizes.items():
-        if not isinstance(size, numbers.Integral) or size < 1:
-            raise ValueError(f"{layer}: {name} must be an integer of at least 1, got {size!r}")
+
+def described(layer: Module, kind: type[Module]) -> str:
+    """The options of a layer of this kind that differ from their defaults: each is an attribute of its name."""
+    return listing(kind, {name: getattr(layer, name) for name in inspect.signature(kind).parameters})
 
 
 def listing(function: Callable[..., Any], options: dict[str, Any]) -> str:

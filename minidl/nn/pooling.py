@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from minidl import functional as F
 from minidl.kernels.window import Pair
 from minidl.nn.module import Module
-from minidl.nn.options import listing
+from minidl.nn.options import described
 from minidl.ops.adaptive_pool import OutputSize, output_pair
-from minidl.ops.pool import pooling_window, require_divisor, require_norm_type
+from minidl.ops.pool import check_divisor, check_norm_type, pooling_window
 
 
 class MaxPool2d(Module):
@@ -37,7 +36,7 @@ class MaxPool2d(Module):
         )
 
     def extra_repr(self) -> str:
-        return _described(self, MaxPool2d)
+        return described(self, MaxPool2d)
 
 
 class AvgPool2d(Module):
@@ -54,7 +53,7 @@ class AvgPool2d(Module):
     ) -> None:
         super().__init__()
         pooling_window("AvgPool2d", kernel_size, stride, padding)
-        require_divisor("AvgPool2d", divisor_override)
+        check_divisor("AvgPool2d", divisor_override)
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.ceil_mode = padding, ceil_mode
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
@@ -71,7 +70,7 @@ class AvgPool2d(Module):
         )
 
     def extra_repr(self) -> str:
-        return _described(self, AvgPool2d)
+        return described(self, AvgPool2d)
 
 
 class LPPool2d(Module):
@@ -81,7 +80,7 @@ class LPPool2d(Module):
         self, norm_type: float, kernel_size: int | Pair, stride: int | Pair | None = None, ceil_mode: bool = False
     ) -> None:
         super().__init__()
-        require_norm_type("LPPool2d", norm_type)
+        check_norm_type("LPPool2d", norm_type)
         pooling_window("LPPool2d", kernel_size, stride)
         self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
 
@@ -89,7 +88,7 @@ class LPPool2d(Module):
         return F.lp_pool2d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
     def extra_repr(self) -> str:
-        return _described(self, LPPool2d)
+        return described(self, LPPool2d)
 
 
 class AdaptiveAvgPool2d(Module):
@@ -104,7 +103,7 @@ class AdaptiveAvgPool2d(Module):
         return F.adaptive_avg_pool2d(x, self.output_size)
 
     def extra_repr(self) -> str:
-        return _described(self, AdaptiveAvgPool2d)
+        return described(self, AdaptiveAvgPool2d)
 
 
 class AdaptiveMaxPool2d(Module):
@@ -119,9 +118,4 @@ class AdaptiveMaxPool2d(Module):
         return F.adaptive_max_pool2d(x, self.output_size, self.return_indices)
 
     def extra_repr(self) -> str:
-        return _described(self, AdaptiveMaxPool2d)
-
-
-def _described(layer: Module, kind: type[Module]) -> str:
-    """The options of a layer of this kind that differ from their defaults."""
-    return listing(kind, {name: getattr(layer, name) for name in inspect.signature(kind).parameters})
+        return described(self, AdaptiveMaxPool2d)

@@ -1,4 +1,4 @@
-"""Layers without weights that move elements: flatten, unfold, fold, pad, resize."""
+"""Layers without weights that move elements: flatten, unfold, fold, pad, resize. Options are attributes, by name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import numbers
 from typing import Any, ClassVar
 
 from minidl import functional as F
-from minidl.kernels.window import Pair, Sides
+from minidl.kernels.window import Pair, Sides, pair, sides
 from minidl.nn.module import Module
-from minidl.nn.options import check_sizes, listing
+from minidl.nn.options import described
+from minidl.ops.broadcast import require_array
+from minidl.ops.options import check_numbers, check_sizes
 from minidl.ops.padding import as_pairs
 from minidl.ops.resize import check_options
+from minidl.ops.shape import flatten, unflatten
 
 
 class Flatten(Module):
@@ -21,7 +24,11 @@ class Flatten(Module):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Any) -> Any:
-        return x.flatten(self.start_dim, self.end_dim)
+        require_array("Flatten", x)
+        return flatten(x, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return described(self, Flatten)
 
 
 class Unflatten(Module):
@@ -39,7 +46,8 @@ class Unflatten(Module):
         self.unflattened_size = tuple(sizes)
 
     def forward(self, x: Any) -> Any:
-        return x.unflatten(self.dim, self.unflattened_size)
+        require_array("Unflatten", x)
+        return unflatten(x, self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
@@ -63,13 +71,14 @@ class Unfold(Module):
         stride: int | Pair = 1,
     ) -> None:
         super().__init__()
-        self.options: dict[str, Any] = dict(kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
+        _check_window("Unfold", kernel_size, dilation, padding, stride)
+        self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
 
     def forward(self, x: Any) -> Any:
-        return F.unfold(x, **self.options)
+        return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
-        return listing(F.unfold, self.options)
+        return described(self, Unfold)
 
 
 class Fold(Module):
@@ -84,15 +93,22 @@ class Fold(Module):
         stride: int | Pair = 1,
     ) -> None:
         super().__init__()
-        self.options: dict[str, Any] = dict(
-            output_size=output_size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride
-        )
+        pair("Fold", "output_size", output_size, 1)
+        _check_window("Fold", kernel_size, dilation, padding, stride)
+        self.output_size, self.kernel_size = output_size, kernel_size
+        self.dilation, self.padding, self.stride = dilation, padding, stride
 
     def forward(self, x: Any) -> Any:
-        return F.fold(x, **self.options)
+        return F.fold(x, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
-        return listing(F.fold, self.options)
+        return described(self, Fold)
+
+
+def _check_window(layer: str, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> None:
+    for name, option in {"kernel_size": kernel_size, "dilation": dilation, "stride": stride}.items():
+        pair(layer, name, option, 1)
+    sides(layer, padding)
 
 
 # ------------------------------------------------------------------------------------------------------------- padding
@@ -110,6 +126,7 @@ class _Pad2d(Module):
         self.padding = padding
 
     def forward(self, x: Any) -> Any:
+        require_array(type(self).__name__, x)
         if x.ndim != 4:
             raise ValueError(f"{type(self).__name__}: expected images (N, H, W, C), got shape {x.shape}")
         return F.pad(x, self.padding, self.mode, self.value)
@@ -125,8 +142,7 @@ class ConstantPad2d(_Pad2d):
 
     def __init__(self, padding: int | Sides, value: float) -> None:
         super().__init__(padding)
-        if not isinstance(value, numbers.Real):
-            raise TypeError(f"{type(self).__name__}: value must be a number, got {type(value).__name__}")
+        check_numbers(type(self).__name__, value=value)
         self.value = value
 
     def extra_repr(self) -> str:
@@ -172,20 +188,17 @@ class Upsample(Module):
         recompute_scale_factor: bool | None = None,
     ) -> None:
         super().__init__()
-        self.options: dict[str, Any] = dict(
-            size=size,
-            scale_factor=scale_factor,
-            mode=mode,
-            align_corners=align_corners,
-            recompute_scale_factor=recompute_scale_factor,
-        )
-        check_options("Upsample", **self.options)
+        check_options("Upsample", size, scale_factor, mode, align_corners, recompute_scale_factor)
+        self.size, self.scale_factor, self.mode = size, scale_factor, mode
+        self.align_corners, self.recompute_scale_factor = align_corners, recompute_scale_factor
 
     def forward(self, x: Any) -> Any:
-        return F.interpolate(x, **self.options)
+        return F.interpolate(
+            x, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
+        )
 
     def extra_repr(self) -> str:
-        return listing(F.interpolate, self.options)
+        return described(self, Upsample)
 
 
 class PixelShuffle(Module):

@@ -1,14 +1,15 @@
 """The mathematics: one idea a file, forward beside backward.
 
-Read them in this order: broadcast, convert, choice, elementwise, shape, indexing, padding, reduce, vector_norm,
-rearrange, order, matmul, einsum, activation, gate, softmax, conv, unfold, pool, adaptive_pool, resize, norm,
-samplenorm, dropout, embedding, loss, cross_entropy.
+Read them in this order: options, axes, broadcast, convert, choice, elementwise, shape, indexing, padding, reduce,
+vector_norm, rearrange, order, matmul, einsum, conv, unfold, pool, adaptive_pool, resize, norm, samplenorm, activation,
+gate, softmax, dropout, embedding, loss, cross_entropy.
 """
 
 # Importing any op brings all: each adds its operators and methods to Tensor.
 from minidl.ops import (
     activation,
     adaptive_pool,
+    axes,
     broadcast,
     choice,
     conv,
@@ -23,6 +24,7 @@ from minidl.ops import (
     loss,
     matmul,
     norm,
+    options,
     order,
     padding,
     pool,
@@ -39,6 +41,7 @@ from minidl.ops import (
 __all__ = [
     "activation",
     "adaptive_pool",
+    "axes",
     "broadcast",
     "choice",
     "conv",
@@ -53,6 +56,7 @@ __all__ = [
     "loss",
     "matmul",
     "norm",
+    "options",
     "order",
     "padding",
     "pool",

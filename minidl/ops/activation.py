@@ -6,7 +6,6 @@ on the host, choosing with `where` is ten times slower, for the processor cannot
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from minidl.backend import array_module
 from minidl.ops.broadcast import floating, require_array, require_one_dtype, sum_to
 from minidl.ops.choice import minimum, where
 from minidl.ops.elementwise import exp
+from minidl.ops.options import check_numbers
 from minidl.tensor import tensor_method
 
-# ------------------------------------------------------------------------------------------------- straight pieces
+# -------------------------------------------------------------------------------------------------- straight pieces
 
 
 class Relu(Function):
@@ -77,7 +77,7 @@ class PRelu(Function):
         )
 
 
-# ---------------------------------------------------------------------------------------------------------- curves
+# ----------------------------------------------------------------------------------------------------------- curves
 
 
 class Sigmoid(Function):
@@ -162,7 +162,7 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     >>> F.hardtanh(Tensor([-3.0, 0.5, 3.0]))
     Tensor([-1. ,  0.5,  1. ], dtype=float32, device=cpu)
     """
-    _require_numbers("hardtanh", min_val=min_val, max_val=max_val)
+    check_numbers("hardtanh", min_val=min_val, max_val=max_val)
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val must not be above max_val, got {min_val} and {max_val}")
     require_array("hardtanh", x)
@@ -172,7 +172,7 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
 
 
 def hardsigmoid(x: Any) -> Any:
-    """relu6(x + 3) / 6: three straight pieces through the middle of the sigmoid; the derivative at ±3 is 0.
+    """relu6(x + 3) / 6: a sigmoid of straight pieces; the derivative at ±3 is 0 (Howard et al., arXiv 1905.02244).
 
     >>> F.hardsigmoid(Tensor([-4.0, 0.0, 1.5]))
     Tensor([0.  , 0.5 , 0.75], dtype=float32, device=cpu)
@@ -186,7 +186,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     >>> F.leaky_relu(Tensor([-1.0, 2.0]), 0.5)
     Tensor([-0.5,  2. ], dtype=float32, device=cpu)
     """
-    _require_numbers("leaky_relu", negative_slope=negative_slope)
+    check_numbers("leaky_relu", negative_slope=negative_slope)
     return PRelu()(floating("leaky_relu", x), negative_slope)
 
 
@@ -207,7 +207,7 @@ def prelu(x: Any, weight: Any) -> Any:
     C = x.shape[-1] if x.ndim else 1
     if weight.shape not in ((), (1,), (C,)):
         raise ValueError(f"prelu: for input {x.shape} expected a weight of shape (1,) or ({C},), got {weight.shape}")
-    return PRelu()(x, weight.reshape(()) if weight.size == 1 else weight)
+    return PRelu()(x, weight.reshape(()) if weight.size == 1 else weight)  # weight () or (C,)
 
 
 @tensor_method("sigmoid")
@@ -249,7 +249,7 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     >>> f"{F.softplus(Tensor(0.0)):.4f}"
     '0.6931'
     """
-    _require_numbers("softplus", beta=beta, threshold=threshold)
+    check_numbers("softplus", beta=beta, threshold=threshold)
     if beta == 0:
         raise ValueError("softplus: expected a beta other than 0")
     x = floating("softplus", x)
@@ -263,7 +263,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     >>> F.elu(Tensor([-1000.0, 0.0, 2.0]), alpha=0.5)
     Tensor([-0.5,  0. ,  2. ], dtype=float32, device=cpu)
     """
-    _require_numbers("elu", alpha=alpha)
+    check_numbers("elu", alpha=alpha)
     return Elu(alpha)(floating("elu", x))
 
 
@@ -278,10 +278,3 @@ def selu(x: Any) -> Any:
     '1.0507 -1.7581'
     """
     return Elu(SELU_ALPHA)(floating("selu", x)) * SELU_LAMBDA
-
-
-def _require_numbers(op: str, **options: Any) -> None:
-    """Raises: TypeError for an option that is not a real number."""
-    for name, value in options.items():
-        if not isinstance(value, numbers.Real):
-            raise TypeError(f"{op}: {name} must be a number, got {type(value).__name__}")

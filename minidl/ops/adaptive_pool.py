@@ -15,7 +15,7 @@ from minidl.backend import Array, active, array_module, device_of
 from minidl.kernels import shares
 from minidl.ops.broadcast import floating
 from minidl.ops.pool import require_images
-from minidl.tensor import Tensor
+from minidl.tensor import constant_like
 
 OutputSize = int | None | tuple[int | None, int | None]
 
@@ -97,12 +97,12 @@ def adaptive_avg_pool2d(x: Any, output_size: OutputSize) -> Any:
     """The means over an even division of images x (N, H, W, C) into output_size places: (N, OH, OW, C).
 
     Place oh covers rows ⌊oh·H/OH⌋ up to ⌈(oh+1)·H/OH⌉ (exclusive), columns alike; places may overlap by a row where
-    OH does not divide H. None keeps a size.
+    OH does not divide H. None keeps a size, and 1 is global average pooling (Lin et al., arXiv 1312.4400, §3.2).
+
+    Raises: ValueError for an output_size that is no size, and for images without a pixel.
 
     >>> F.adaptive_avg_pool2d(Tensor([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1), (1, 2)).flatten()
     Tensor([1.5, 4. ], dtype=float32, device=cpu)
-
-    Raises: ValueError for an output_size that is no size, and for images without a pixel.
     """
     op = "adaptive_avg_pool2d"
     x = floating(op, x)
@@ -121,10 +121,10 @@ def adaptive_max_pool2d(x: Any, output_size: OutputSize, return_indices: bool = 
     every number.
     With return_indices the result is (y, indices): int64, index h·W + w of each winner in its image plane.
 
+    Raises: ValueError for an output_size that is no size, and for images without a pixel.
+
     >>> F.adaptive_max_pool2d(Tensor([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1), (1, 2)).flatten()
     Tensor([2., 6.], dtype=float32, device=cpu)
-
-    Raises: ValueError for an output_size that is no size, and for images without a pixel.
     """
     op = "adaptive_max_pool2d"
     require_images(op, x)
@@ -141,7 +141,7 @@ def adaptive_max_pool2d(x: Any, output_size: OutputSize, return_indices: bool = 
         xp = array_module(h)
         w = xp.take_along_axis(in_rows.winner.reshape(N, H, OW * C), h, axis=1)  # (N, OH, OW·C)
         indices = (h.astype(xp.int64) * W + w).reshape(N, OH, OW, C)  # (N, OH, OW, C)
-    return y, Tensor._wrap(indices) if isinstance(y, Tensor) else indices
+    return y, constant_like(y, indices)
 
 
 def output_pair(op: str, output_size: Any) -> tuple[int | None, int | None]:

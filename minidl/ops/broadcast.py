@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd import Function
+from minidl.autograd import Function, common_device
 from minidl.backend import Array, active, array_module, device_of, is_array, is_floating, plain, to_device, weak_scalar
 from minidl.tensor import Tensor, raw, tensor_method
 
@@ -47,7 +47,9 @@ class BroadcastTo(Function):
 
 
 def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
-    """x repeated to `shape` by NumPy's rules. Raises: ValueError when the shapes do not fit.
+    """x repeated to `shape` by NumPy's rules.
+
+    Raises: ValueError when the shapes do not fit.
 
     >>> from minidl.ops.broadcast import broadcast_to
     >>> broadcast_to(Tensor([1, 2]), (3, 2)).shape
@@ -85,7 +87,7 @@ def expand(x: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
     return _repeated("expand", x, tuple(kept))
 
 
-# ------------------------------------------------------------------------------------------------------------ dtypes
+# ----------------------------------------------------------------------------------------------------------- dtypes
 
 
 def operands(op: str, a: Any, b: Any) -> tuple[Any, Any]:
@@ -100,12 +102,15 @@ def operands(op: str, a: Any, b: Any) -> tuple[Any, Any]:
     strength_a, strength_b = _strength(op, a), _strength(op, b)
     if strength_a == strength_b == 0:
         raise TypeError(f"{op}: expected a Tensor or an array, got two numbers")
-    if strength_a < strength_b:
-        a = weak_scalar(a, raw(b))
-    elif strength_b < strength_a:
-        b = weak_scalar(b, raw(a))
+    try:
+        if strength_a < strength_b:
+            a = weak_scalar(a, raw(b))
+        elif strength_b < strength_a:
+            b = weak_scalar(b, raw(a))
+    except OverflowError as error:
+        raise OverflowError(f"{op}: {error}") from None
     if is_floating(a.dtype) != is_floating(b.dtype):
-        a, b = without_surprise([a, b])
+        a, b = promoted([a, b])
     return a, b
 
 
@@ -132,8 +137,8 @@ def broadcastable(op: str, a: Any, b: Any) -> tuple[Any, Any]:
     return a, b
 
 
-def without_surprise(values: Sequence[Any]) -> list[Any]:
-    """Integers and booleans among floating values, in their dtype: NumPy would make int64 and float32 float64."""
+def promoted(values: Sequence[Any]) -> list[Any]:
+    """The values, integers and booleans in the dtype of the floating ones: NumPy would make float64 of them all."""
     floats = [x.dtype for x in values if is_floating(x.dtype)]
     if not floats or len(floats) == len(values):
         return list(values)
@@ -144,6 +149,7 @@ def without_surprise(values: Sequence[Any]) -> list[Any]:
 def floating(op: str, x: Any) -> Any:
     """x itself when it is floating, else x as float32: exp, mean or a quotient of integers is not an integer."""
     require_array(op, x)
+    x = plain(x)
     return x if is_floating(x.dtype) else _cast(x, np.float32)
 
 
@@ -170,6 +176,14 @@ def require_one_dtype(op: str, x: Any, **parameters: Any) -> None:
                 f"{op}: the input is {x.dtype} and the {name} {parameter.dtype}; convert one, with x.astype(...) or "
                 "model.to(dtype=...)"
             )
+
+
+def with_parameters(op: str, x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
+    """x, weight and bias (which may be None) as floating data, of one dtype and on one device."""
+    x, weight, bias = floating(op, x), floating(op, weight), None if bias is None else floating(op, bias)
+    require_one_dtype(op, x, weight=weight, bias=bias)
+    common_device(op, (x, weight, bias))
+    return x, weight, bias
 
 
 def _cast(x: Any, dtype: Any) -> Any:

@@ -3,9 +3,9 @@
 A convolution is linear in its input X and in its weight W: Y = X ∗ W is a bilinear map. Pair it with an upstream
 gradient g, ⟨g, X ∗ W⟩, and there are three such maps, one for each of the three that is left out:
 
-    Y  = Convolve(X, W)            what the network computes
-    Gx = InputGradient(g, W)       the gradient to X, also known as transposed convolution
-    Gw = WeightGradient(X, g)      the gradient to W
+    Y  = Conv2d(X, W)                  what the network computes
+    Gx = Conv2dInputGradient(g, W)     the gradient to X, also known as transposed convolution
+    Gw = Conv2dWeightGradient(X, g)    the gradient to W
 
 The backward of each is made of the other two, and so convolution can be differentiated any number of times. The second
 one is of use by itself: it makes large images of small ones, as `conv_transpose2d`.
@@ -16,17 +16,17 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-from minidl.autograd import Function, common_device
+from minidl.autograd import Function
 from minidl.kernels.columns import convolve, convolve_input_gradient, convolve_weight_gradient
 from minidl.kernels.window import Pair, Sides, Window, pair, sides
-from minidl.ops.broadcast import floating, require_one_dtype
+from minidl.ops.broadcast import with_parameters
 from minidl.ops.padding import pad
 
 
 class Conv2d(Function):
     """Y = X ∗ W + b, a cross-correlation.  X (N, H, W, C), W (KH, KW, C/G, F), b (F,) → Y (N, OH, OW, F).
 
-    ∂L/∂X = InputGradient(g, W),  ∂L/∂W = WeightGradient(X, g),  ∂L/∂b = Σ g over N, OH and OW.
+    ∂L/∂X = Conv2dInputGradient(g, W),  ∂L/∂W = Conv2dWeightGradient(X, g),  ∂L/∂b = Σ g over N, OH and OW.
     """
 
     def __init__(self, window: Window, groups: int) -> None:
@@ -106,11 +106,12 @@ def conv2d(
     groups   channels and filters are cut into this many groups, each convolved by itself
 
     Returns (N, OH, OW, F) with OH = ⌊(H + top + bottom − dilation·(KH − 1) − 1) / stride⌋ + 1, OW alike.
+
     Raises: ValueError when shapes do not fit, naming both.
 
-        >>> x, weight = Tensor([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1), Tensor([10.0, 1.0]).reshape(1, 2, 1, 1)
-        >>> F.conv2d(x, weight).flatten()
-        Tensor([12., 23.], dtype=float32, device=cpu)
+    >>> x, weight = Tensor([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1), Tensor([10.0, 1.0]).reshape(1, 2, 1, 1)
+    >>> F.conv2d(x, weight).flatten()
+    Tensor([12., 23.], dtype=float32, device=cpu)
     """
     op = "conv2d"
     x, weight, bias = _operands(op, x, weight, bias, "C/groups, F")
@@ -152,12 +153,13 @@ def conv_transpose2d(
              (or, as in PyTorch, less than the dilation).
 
     Returns (N, OH, OW, F), OH = (H − 1)·stride + dilation·(KH − 1) + 1 − top − bottom + output_padding, OW alike.
-    Raises: ValueError when shapes do not fit, naming both.
     Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning", arXiv 1603.07285, chapter 4.
 
-        >>> x, weight = Tensor([1.0, 2.0]).reshape(1, 1, 2, 1), Tensor([10.0, 1.0]).reshape(1, 2, 1, 1)
-        >>> F.conv_transpose2d(x, weight).flatten()
-        Tensor([10., 21.,  2.], dtype=float32, device=cpu)
+    Raises: ValueError when shapes do not fit, naming both.
+
+    >>> x, weight = Tensor([1.0, 2.0]).reshape(1, 1, 2, 1), Tensor([10.0, 1.0]).reshape(1, 2, 1, 1)
+    >>> F.conv_transpose2d(x, weight).flatten()
+    Tensor([10., 21.,  2.], dtype=float32, device=cpu)
     """
     op = "conv_transpose2d"
     x, weight, bias = _operands(op, x, weight, bias, "F/groups, C")
@@ -213,9 +215,7 @@ def _checked_output_padding(op: str, output_padding: Any, window: Window) -> Pai
 
 def _operands(op: str, x: Any, weight: Any, bias: Any, channels: str) -> tuple[Any, Any, Any]:
     """Images, weight and bias, floating and of one dtype. `channels` says what is on the weight's last two axes."""
-    x, weight, bias = floating(op, x), floating(op, weight), None if bias is None else floating(op, bias)
-    require_one_dtype(op, x, weight=weight, bias=bias)
-    common_device(op, (x, weight, bias))
+    x, weight, bias = with_parameters(op, x, weight, bias)
     if x.ndim != 4 or weight.ndim != 4 or 0 in x.shape[1:3] or 0 in (*weight.shape[:2], weight.shape[3]):
         raise ValueError(
             f"{op}: expected images (N, H, W, C) and a weight (KH, KW, {channels}), where only N and the weight's "

@@ -92,7 +92,8 @@ def to(x: Tensor, device: Any) -> Tensor:
 def as_dtype(op: str, dtype: Any) -> np.dtype:
     """Raises: TypeError for what is no dtype of real numbers or booleans."""
     try:
-        target = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+        # NumPy takes None for float64. Byte orders other than the machine's are for files.
+        target = None if dtype is None else np.dtype(dtype).newbyteorder("=")
     except TypeError:
         target = None
     if target is None or target.kind not in "fiub":

@@ -17,6 +17,7 @@ from minidl.backend import Array, active, array_module, is_floating, plain
 from minidl.ops.broadcast import floating, require_array
 from minidl.ops.choice import where
 from minidl.ops.loss import check_reduction, mean_over, reduced
+from minidl.ops.options import check_probability
 from minidl.ops.softmax import log_softmax, softmax
 from minidl.tensor import raw
 
@@ -38,7 +39,7 @@ class SoftmaxCrossEntropy(Function):
         )
 
 
-# ----------------------------------------------------------------------------------------------------- public functions
+# ------------------------------------------------------------------------------------------------- public functions
 
 
 def cross_entropy(
@@ -67,8 +68,7 @@ def cross_entropy(
     op = "cross_entropy"
     x, target, weight = _operands(op, x, target, weight, ignore_index, reduction)
     _check_probabilities(target, x.shape, ignore_index)
-    if not isinstance(label_smoothing, numbers.Real) or not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{op}: expected label_smoothing from 0 to 1, got {label_smoothing!r}")
+    check_probability(op, label_smoothing=label_smoothing)
     by_index = not is_floating(target.dtype)
     K = x.shape[-1]
     with active(common_device(op, (x, target, weight))):
@@ -78,7 +78,8 @@ def cross_entropy(
         else:
             q = target.astype(x.dtype)
         if label_smoothing:
-            q = q * (1 - label_smoothing) + label_smoothing / K
+            epsilon = float(label_smoothing)  # a NumPy float64 would make q one
+            q = q * (1 - epsilon) + epsilon / K
         if weight is not None:
             q = q * weight
         if by_index:
@@ -89,7 +90,7 @@ def cross_entropy(
 
 
 def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    """−x[..., t] for log-probabilities x (..., K) and class indices t (...): `cross_entropy` after `log_softmax`.
+    """−x[..., target] for log-probabilities x (..., K) and classes target (...): `cross_entropy` after `log_softmax`.
 
     weight, ignore_index, reduction, and what a wrong class does: as in `cross_entropy`
 
@@ -110,7 +111,7 @@ def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, 
     return mean_over(losses, counted) if reduction == "mean" else reduced(losses, reduction)
 
 
-# -------------------------------------------------------------------------------------------- what both have in common
+# ----------------------------------------------------------------------------------------- what both have in common
 
 
 def _operands(op: str, x: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> tuple[Any, Any, Any]:

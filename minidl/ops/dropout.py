@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014), inverted: the scaling happens in training, so that inference does nothing.
+"""Dropout (Srivastava et al., JMLR 15, 2014), inverted: it scales in training, so that inference does nothing.
 
 The mask is not drawn from a stream but computed from (seed, position) by an integer hash. So the CPU and the GPU drop
 the same elements, and the mask is recomputed in backward instead of being stored.
@@ -7,13 +7,13 @@ the same elements, and the mask is recomputed in backward instead of being store
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 from minidl.autograd import Function
 from minidl.backend import Array, array_module, generator
+from minidl.ops.axes import kept_shape
 from minidl.ops.broadcast import floating
-from minidl.ops.reduce import kept_shape
+from minidl.ops.options import check_probability
 
 
 def _mix(x: Array) -> Array:
@@ -67,14 +67,15 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     >>> F.dropout(Tensor([1.0, 2.0, 3.0, 4.0]), p=0.75)
     Tensor([ 0.,  0., 12.,  0.], dtype=float32, device=cpu)
     """
-    check_probability("dropout", p)
+    check_probability("dropout", p=p)
     return _dropped(floating("dropout", x), p, training)
 
 
 def dropout2d(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """`dropout` of whole channels: x (N, H, W, C) · mask (N, 1, 1, C) / (1 − p) (Tompson et al., arXiv 1411.4280).
 
-    Neighbouring pixels of one channel say nearly the same, so dropping single ones takes little away.
+    Neighbouring pixels of one channel say nearly the same, so dropping single ones takes little away. p and training
+    are those of `dropout`.
 
     Raises: ValueError for what is no batch of images. PyTorch takes three axes too, as a batch of sequences: for one
     image (H, W, C) write `x[None]`, and for sequences (N, L, C) `x[:, None]`.
@@ -84,17 +85,11 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True) -> Any:
     Tensor([[[[ 2.,  0.,  6.],
               [ 8.,  0., 12.]]]], dtype=float32, device=cpu)
     """
-    check_probability("dropout2d", p)
+    check_probability("dropout2d", p=p)
     x = floating("dropout2d", x)
     if x.ndim != 4:
         raise ValueError(f"dropout2d: expected images (N, H, W, C), got shape {x.shape}; for one image write x[None]")
     return _dropped(x, p, training, together=(1, 2))
-
-
-def check_probability(op: str, p: float) -> None:
-    """Raises: ValueError for what is not from 0 to 1."""
-    if not isinstance(p, numbers.Real) or not 0 <= p <= 1:
-        raise ValueError(f"{op}: expected a probability from 0 to 1, got p={p!r}")
 
 
 def _dropped(x: Any, p: float, training: bool, together: tuple[int, ...] = ()) -> Any:

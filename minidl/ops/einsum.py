@@ -16,7 +16,7 @@ from itertools import combinations
 from typing import Any
 
 from minidl.autograd import Function, common_device
-from minidl.ops.broadcast import require_array, without_surprise
+from minidl.ops.broadcast import promoted, require_array
 from minidl.ops.reduce import sum
 from minidl.ops.shape import moveaxis, reshape, transpose
 
@@ -45,7 +45,7 @@ class Contraction(Function):
         y = left @ right if inner else left * right  # (batch, rows, columns)
         size = dict(zip(self.of_a + self.of_b, a.shape + b.shape, strict=True))
         found = batch + rows + columns
-        return y.reshape([size[i] for i in found]).transpose(*[found.index(i) for i in self.of_y])
+        return y.reshape([size[i] for i in found]).transpose(*[found.index(i) for i in self.of_y])  # the axes of y
 
     def backward(self, g, a, b):
         return (
@@ -74,6 +74,7 @@ def einsum(equation: str, *operands: Any) -> Any:
 
     An axis of size 1 is repeated where its letter has another size in another operand. Of several operands, those two
     are multiplied first whose product is smallest.
+
     Raises: ValueError for an equation that is malformed, or does not fit the operands.
 
     >>> minidl.einsum("bi,bi->b", Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([[1.0, 1.0], [0.0, 2.0]]))
@@ -84,7 +85,7 @@ def einsum(equation: str, *operands: Any) -> Any:
     common_device("einsum", operands)
     terms, output = _parse(equation, [x.ndim for x in operands])
     sizes = _sizes_of_indices(terms, [x.shape for x in operands])
-    pairs = zip(without_surprise(operands), terms, strict=True)
+    pairs = zip(promoted(operands), terms, strict=True)
     factors = [_without_repetition(x, term, sizes) for x, term in pairs]
     factors = [_summed_alone(k, factors, output) for k in range(len(factors))]
     while len(factors) > 1:
@@ -145,7 +146,7 @@ def _left_over(chosen: Sequence[int], factors: Sequence[Factor], output: Indices
     return tuple(i for i in inside if i in needed)
 
 
-# ------------------------------------------------------------------------------------------------------ the equation
+# ----------------------------------------------------------------------------------------------------- the equation
 
 
 def _parse(equation: str, ndims: Sequence[int]) -> tuple[list[Indices], Indices]:

@@ -98,8 +98,8 @@ class Power(Function):
             reduced = where(zero & (b == 0), 1, b) - 1  # there the factor b is 0, whatever the power says
             to_a = sum_to(g * b * a**reduced, a.shape)
         if self.needs[1]:
-            positive = where(zero, 1, a)
-            to_b = sum_to(g * where(zero, 0, positive**b * log(positive)), b.shape)
+            nonzero = where(zero, 1, a)
+            to_b = sum_to(g * where(zero, 0, nonzero**b * log(nonzero)), b.shape)
         return to_a, to_b
 
 
@@ -127,7 +127,12 @@ class Absolute(Function):
         return abs(x)
 
     def backward(self, g, x):
-        return g * ((x > 0).astype(g.dtype) - (x < 0).astype(g.dtype))
+        return g * sign(x)
+
+
+def sign(x: Any) -> Any:
+    """−1, 0 or 1, in the dtype of x; 0 for NaN."""
+    return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
 
 
 # ------------------------------------------------------------------------------------------- exponential, logarithm
@@ -255,7 +260,6 @@ def negative(x: Any) -> Any:
     >>> -Tensor([1.0, -2.0])
     Tensor([-1.,  2.], dtype=float32, device=cpu)
     """
-    require_array("negative", x)
     if x.dtype == np.bool_:
         raise TypeError("negative: expected numbers, got booleans; convert them with .astype, or write x == False")
     return Negative()(x)

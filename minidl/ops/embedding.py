@@ -14,7 +14,7 @@ from minidl.autograd import common_device
 from minidl.backend import Array, active, array_module, device_of
 from minidl.ops.broadcast import require_array
 from minidl.ops.indexing import GetItem, PutItem, positions_along, require_integers
-from minidl.tensor import Tensor, raw
+from minidl.tensor import constant_like, raw
 
 
 class Embedding(GetItem):
@@ -38,11 +38,12 @@ def embedding(x: Any, weight: Any, padding_idx: int | None = None, *, scale_grad
     scale_grad_by_freq  divide the gradient that arrives through each element of x by how often its row occurs in x
 
     PyTorch's max_norm, which changes the weight, and sparse gradients are left out.
+
     Raises: IndexError for an integer that is not from 0 to V − 1 (on a GPU it wraps around).
 
-        >>> F.embedding(np.array([2, 0]), Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
-        Tensor([[5., 6.],
-                [1., 2.]], dtype=float32, device=cpu)
+    >>> F.embedding(np.array([2, 0]), Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    Tensor([[5., 6.],
+            [1., 2.]], dtype=float32, device=cpu)
     """
     op = "embedding"
     require_array(op, weight)
@@ -77,9 +78,9 @@ def one_hot(x: Any, num_classes: int = -1) -> Any:
 
     Raises: ValueError for a class that does not exist.
 
-        >>> F.one_hot(np.array([2, 0]), 3)
-        array([[0, 0, 1],
-               [1, 0, 0]])
+    >>> F.one_hot(np.array([2, 0]), 3)
+    array([[0, 0, 1],
+           [1, 0, 0]])
     """
     require_integers("one_hot", x)
     if not isinstance(num_classes, numbers.Integral) or (num_classes != -1 and num_classes < 1):
@@ -96,4 +97,4 @@ def one_hot(x: Any, num_classes: int = -1) -> Any:
                 wrong = smallest if smallest < 0 else largest
                 raise ValueError(f"one_hot: class {wrong} does not exist among {num_classes} classes, numbered from 0")
         y = (classes[..., None] == xp.arange(num_classes)).astype(np.int64)  # (..., num_classes)
-    return Tensor._wrap(y) if isinstance(x, Tensor) else y
+    return constant_like(x, y)

@@ -25,8 +25,8 @@ import numpy as np
 from minidl.autograd import Function, common_device
 from minidl.backend import Array, active, array_module, is_array, is_floating, to_device
 from minidl.kernels.scatter import put_at
+from minidl.ops.axes import at_least_1d, normalized_axis, on_axis
 from minidl.ops.broadcast import broadcast_to, common_shape, require_array, require_one_dtype
-from minidl.ops.shape import normalized_axis
 from minidl.tensor import Tensor, raw, tensor_method
 
 
@@ -62,7 +62,7 @@ class PutItem(Function):
         return GetItem(self.index)(g)
 
 
-# --------------------------------------------------------------------------------------------------- any index at all
+# ------------------------------------------------------------------------------------------------- any index at all
 
 
 @tensor_method("__getitem__")
@@ -73,8 +73,8 @@ def getitem(x: Any, index: Any) -> Any:
 
     Raises: IndexError for an index that x does not have.
 
-        >>> Tensor([[1.0, 2.0], [3.0, 4.0]])[[1, 0], 0]
-        Tensor([3., 1.], dtype=float32, device=cpu)
+    >>> Tensor([[1.0, 2.0], [3.0, 4.0]])[[1, 0], 0]
+    Tensor([3., 1.], dtype=float32, device=cpu)
     """
     given = index if isinstance(index, tuple) else (index,)
     place = common_device("getitem", (x, *given))
@@ -96,7 +96,7 @@ def _index_part(part: Any, place: Any) -> Any:
     return part
 
 
-# ------------------------------------------------------------------------------------------------- along one axis
+# --------------------------------------------------------------------------------------------------- along one axis
 
 
 def pick(x: Any, axis: int, index: Array) -> Any:
@@ -115,9 +115,9 @@ def gather(x: Any, axis: int, index: Any) -> Any:
     index  integers (Tensor or array) from 0 to x.shape[axis] − 1, with as many axes as x; on the other axes it may be
            smaller, and then the rest of x is not read. It gives y its shape.
 
-        >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).gather(1, np.array([[1], [0]]))
-        Tensor([[2.],
-                [3.]], dtype=float32, device=cpu)
+    >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).gather(1, np.array([[1], [0]]))
+    Tensor([[2.],
+            [3.]], dtype=float32, device=cpu)
     """
     op = "gather"
     require_array(op, x)
@@ -141,9 +141,9 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
 
     With axis=None x is flattened first, and the indices have one axis.
 
-        >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).take_along_axis(np.array([[-1]]), axis=1)
-        Tensor([[2.],
-                [4.]], dtype=float32, device=cpu)
+    >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).take_along_axis(np.array([[-1]]), axis=1)
+    Tensor([[2.],
+            [4.]], dtype=float32, device=cpu)
     """
     op = "take_along_axis"
     require_array(op, x)
@@ -168,8 +168,8 @@ def index_select(x: Any, axis: int, index: Any) -> Any:
 
     index  a vector of integers from 0 to x.shape[axis] − 1; a number is a vector of one
 
-        >>> Tensor([[1.0, 2.0, 3.0]]).index_select(1, np.array([2, 0, 0]))
-        Tensor([[3., 1., 1.]], dtype=float32, device=cpu)
+    >>> Tensor([[1.0, 2.0, 3.0]]).index_select(1, np.array([2, 0, 0]))
+    Tensor([[3., 1., 1.]], dtype=float32, device=cpu)
     """
     op = "index_select"
     require_array(op, x)
@@ -178,7 +178,7 @@ def index_select(x: Any, axis: int, index: Any) -> Any:
         positions = _vector(op, index, rows.shape, at)
         if x.ndim == 0 and len(positions) != 1:
             raise ValueError(f"{op}: of a tensor without axes expected one index, got {len(positions)}")
-        y = GetItem((*_all_of(at), positions))(rows)
+        y = GetItem(on_axis(at, positions))(rows)
     return y if x.ndim else y.reshape(())
 
 
@@ -189,8 +189,8 @@ def index_add(x: Any, axis: int, index: Any, source: Any, *, alpha: float = 1) -
     index   a vector of integers from 0; a position that stands there twice receives both
     source  the shape of x, but along `axis` one slice for each index; the dtype of x
 
-        >>> Tensor([1.0, 2.0, 3.0]).index_add(0, np.array([0, 2, 0]), Tensor([10.0, 20.0, 30.0]))
-        Tensor([41.,  2., 23.], dtype=float32, device=cpu)
+    >>> Tensor([1.0, 2.0, 3.0]).index_add(0, np.array([0, 2, 0]), Tensor([10.0, 20.0, 30.0]))
+    Tensor([41.,  2., 23.], dtype=float32, device=cpu)
     """
     op = "index_add"
     require_array(op, x)
@@ -199,6 +199,7 @@ def index_add(x: Any, axis: int, index: Any, source: Any, *, alpha: float = 1) -
     if not isinstance(alpha, numbers.Real if is_floating(x.dtype) else numbers.Integral):
         kind = "number" if is_floating(x.dtype) else "whole number"
         raise TypeError(f"{op}: for {x.dtype} expected a {kind} as alpha, got {alpha!r}")
+    alpha = float(alpha) if is_floating(x.dtype) else int(alpha)  # a NumPy float64 would make raw arrays float64
     with active(common_device(op, (x, index, source))):
         rows, at = at_least_1d(x), normalized_axis(op, axis, max(x.ndim, 1))
         positions = _vector(op, index, rows.shape, at)
@@ -208,16 +209,11 @@ def index_add(x: Any, axis: int, index: Any, source: Any, *, alpha: float = 1) -
                 f"{op}: for {len(positions)} indices along axis {axis} of {x.shape} expected a source of shape "
                 f"{expected}, got {source.shape}"
             )
-        added = PutItem((*_all_of(at), positions), rows.shape)(at_least_1d(source))
+        added = PutItem(on_axis(at, positions), rows.shape)(at_least_1d(source))
         return x + (added if alpha == 1 else added * alpha).reshape(x.shape)
 
 
-# ------------------------------------------------------------------------------------------------------- small helpers
-
-
-def at_least_1d(x: Any) -> Any:
-    """x, or as a vector of one element when it has no axes, which PyTorch then indexes and sorts as if it had one."""
-    return x if x.ndim else x.reshape(1)
+# ---------------------------------------------------------------------------------------------------- small helpers
 
 
 def positions_along(op: str, index: Any, shape: tuple[int, ...], axis: int, lowest: int = 0) -> Array:
@@ -248,8 +244,3 @@ def require_integers(op: str, index: Any) -> None:
 def _with_size(shape: tuple[int, ...], axis: int, n: int) -> tuple[int, ...]:
     """`shape` with size n on one axis."""
     return (*shape[:axis], n, *shape[axis + 1 :])
-
-
-def _all_of(axes: int) -> tuple[slice, ...]:
-    """The index that leaves the first `axes` axes as they are."""
-    return (slice(None),) * axes

@@ -75,13 +75,14 @@ def _variance(x: Any) -> Any:
     return maximum(x * (1 - x), 1e-12)
 
 
-# --------------------------------------------------------------------------------------------------------- distances
+# -------------------------------------------------------------------------------------------------------- distances
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
-    """(x − target)², all of one shape: averaged ("mean"), added up ("sum") or element by element ("none").
+    """(x − target)², for x and target of one shape.
 
-    weight  of the shape of x: each square is multiplied by it, and the mean divides by Σ weight
+    reduction   "mean", "sum", or "none": element by element
+    weight      of the shape of x: each square is multiplied by it, and the mean divides by Σ weight
 
     Raises: ValueError for shapes that differ.
 
@@ -94,7 +95,7 @@ def mse_loss(x: Any, target: Any, reduction: str = "mean", weight: Any = None) -
 
 
 def l1_loss(x: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
-    """|x − target|, weighted and reduced as in `mse_loss`; the derivative where both are equal is 0.
+    """|x − target|, with reduction and weight as in `mse_loss`; the derivative where both are equal is 0.
 
     >>> F.l1_loss(Tensor([1.0, 2.0]), Tensor([0.0, 5.0]))
     Tensor(2., dtype=float32, device=cpu)
@@ -114,11 +115,11 @@ def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1
     if not isinstance(beta, numbers.Real) or not beta >= 0:
         raise ValueError(f"smooth_l1_loss: expected beta of at least 0, got {beta!r}")
     x, target, _ = _operands("smooth_l1_loss", reduction, x, target)
-    return reduced(Huber(beta)(x - target) / beta if beta else absolute(x - target), reduction)
+    return reduced(Huber(beta)(x - target) / float(beta) if beta else absolute(x - target), reduction)
 
 
 def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
-    """d² / 2 for d = x − target, but δ · (|d| − δ/2) where |d| ≥ δ (Huber 1964, "Robust Estimation …").
+    """d² / 2 for d = x − target, but δ · (|d| − δ/2) where |d| ≥ δ (Huber 1964, Ann. Math. Statist. 35).
 
     weight  of the shape of x: each loss is multiplied by it; here the mean still divides by their number
 
@@ -132,7 +133,7 @@ def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0,
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
-# ----------------------------------------------------------------------------------------------------- probabilities
+# ---------------------------------------------------------------------------------------------------- probabilities
 
 
 def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
@@ -149,7 +150,7 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
     Tensor([  0.6931472, 100.       ], dtype=float32, device=cpu)
     """
     x, target, _ = _operands("binary_cross_entropy", reduction, x, target)
-    weight = _beside("binary_cross_entropy", "weight", weight, x)
+    weight = _fitting_weight("binary_cross_entropy", "weight", weight, x)
     x, target = _probabilities("inputs", x), _probabilities("targets", target)
     losses = BinaryCrossEntropy()(x, target)
     return reduced(losses if weight is None else losses * weight, reduction)
@@ -163,14 +164,16 @@ def binary_cross_entropy_with_logits(
     weight      multiplies each loss
     pos_weight  p, which lets the class 1 count more (p > 1) or less; for scores (N, K), often one a class, (K,)
 
-    Both are broadcast to the shape of x. Raises: ValueError for shapes that differ or do not fit.
+    Both are broadcast to the shape of x.
+
+    Raises: ValueError for shapes that differ or do not fit.
 
     >>> F.binary_cross_entropy_with_logits(Tensor([0.0, -800.0]), Tensor([1.0, 1.0]), reduction="none")
     Tensor([6.931472e-01, 8.000000e+02], dtype=float32, device=cpu)
     """
     op = "binary_cross_entropy_with_logits"
     x, target, _ = _operands(op, reduction, x, target)
-    weight, pos_weight = _beside(op, "weight", weight, x), _beside(op, "pos_weight", pos_weight, x)
+    weight, pos_weight = _fitting_weight(op, "weight", weight, x), _fitting_weight(op, "pos_weight", pos_weight, x)
     positive = target if pos_weight is None else target * pos_weight
     losses = positive * Softplus()(-x) + (1 - target) * Softplus()(x)  # −ln σ(x) and −ln(1 − σ(x)), in both tails
     return reduced(losses if weight is None else losses * weight, reduction)
@@ -197,7 +200,7 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
     return reduced(losses, reduction)
 
 
-# ---------------------------------------------------------------------------------------- what losses have in common
+# --------------------------------------------------------------------------------------- what losses have in common
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -244,7 +247,7 @@ def _operands(
         return x, target.astype(x.dtype), None if weight is None else weight.astype(x.dtype)
 
 
-def _beside(op: str, name: str, weight: Any, x: Any) -> Any:
+def _fitting_weight(op: str, name: str, weight: Any, x: Any) -> Any:
     """A weight in the dtype of x. Raises: ValueError when it does not broadcast to the shape of x."""
     if weight is None:
         return None

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from minidl.autograd import Function, common_device
-from minidl.ops.broadcast import common_shape, operands, require_array, sum_to
+from minidl.ops.broadcast import common_shape, operands, require_array, sum_to, with_parameters
 from minidl.ops.elementwise import multiply
 from minidl.ops.shape import unsqueeze
 from minidl.tensor import tensor_method
@@ -60,6 +60,24 @@ def matmul(a: Any, b: Any) -> Any:
 @tensor_method("__rmatmul__")
 def _reflected_matmul(b: Any, a: Any) -> Any:
     return matmul(a, b)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """y = x @ weight + bias.  x (..., I), weight (I, O), bias (O,) or None → (..., O).
+
+    Raises: ValueError when shapes do not fit. PyTorch's weight is (O, I): transpose it.
+
+    >>> F.linear(Tensor([1.0, 2.0]), Tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
+    Tensor([1., 2., 3.], dtype=float32, device=cpu)
+    """
+    op = "linear"
+    x, weight, bias = with_parameters(op, x, weight, bias)
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
+        raise ValueError(f"{op}: input {x.shape} does not fit weight {weight.shape}; expected (..., I) and (I, O)")
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ValueError(f"{op}: expected a bias of shape {weight.shape[1:]}, got {bias.shape}")
+    y = x @ weight
+    return y if bias is None else y + bias
 
 
 def outer(a: Any, b: Any) -> Any:

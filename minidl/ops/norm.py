@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd import Function, common_device
-from minidl.backend import Array, active, array_module, is_array
+from minidl.backend import Array, active, array_module, device_of, is_array
 from minidl.kernels import channels
 from minidl.ops.broadcast import floating, require_array, require_one_dtype
 from minidl.ops.elementwise import sqrt
+from minidl.ops.options import check_numbers
 from minidl.ops.reduce import mean
 from minidl.tensor import Tensor, raw
 
@@ -91,7 +91,7 @@ class FrozenBatchNorm(Function):
         )
 
 
-# ----------------------------------------------------------------------------------------------------- public functions
+# ------------------------------------------------------------------------------------------------- public functions
 
 
 def batch_norm(
@@ -121,7 +121,8 @@ def batch_norm(
             [ 0.999995,  1.      ]], dtype=float32, device=cpu)
     """
     x = checked_channels("batch_norm", x, running_mean, running_var, weight, bias)
-    require_numbers("batch_norm", momentum=momentum, eps=eps)
+    check_numbers("batch_norm", eps=eps)
+    check_momentum("batch_norm", momentum)
     if eps < 0 or (training and eps == 0):
         raise ValueError(f"batch_norm: eps must be positive in training and at least 0 otherwise, got {eps!r}")
     if not training:
@@ -129,7 +130,7 @@ def batch_norm(
     M = math.prod(x.shape[:-1])
     if M == 1:
         raise ValueError(f"batch_norm: training needs more than one value a channel, input {x.shape} has 1")
-    weight, bias = _scale_and_shift(x, weight, bias)
+    weight, bias = _ones_and_zeros_for_none(x, weight, bias)
     if x.size == 0:
         return x * weight + bias
     op = BatchNorm(eps)
@@ -138,7 +139,7 @@ def batch_norm(
     return narrowed(y, x.dtype)
 
 
-# ------------------------------------------------------------------------------- shared with normalisation in samples
+# ----------------------------------------------------------------------------- shared with normalisation in samples
 
 
 def checked_channels(op: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any) -> Any:
@@ -164,11 +165,10 @@ def checked_channels(op: str, x: Any, running_mean: Any, running_var: Any, weigh
     return x
 
 
-def require_numbers(op: str, **options: Any) -> None:
-    """Raises: TypeError for options that are not numbers. (A momentum may be on the device, as an array.)"""
-    for name, value in options.items():
-        if not isinstance(value, numbers.Real) and not (is_array(value) and value.ndim == 0):
-            raise TypeError(f"{op}: {name} must be a number, got {value!r}")
+def check_momentum(op: str, momentum: Any) -> None:
+    """Raises: TypeError for what is not a number; one that was computed may be an array () on the device."""
+    if not (is_array(momentum) and momentum.ndim == 0):
+        check_numbers(op, momentum=momentum)
 
 
 def widened(x: Any) -> Any:
@@ -187,17 +187,17 @@ def by_running_statistics(
     """x normalised by running statistics, which are constants."""
     if running_mean is None or running_var is None:
         raise ValueError(f"{op}: running_mean and running_var are needed to normalise by")
-    weight, bias = _scale_and_shift(x, weight, bias)
+    weight, bias = _ones_and_zeros_for_none(x, weight, bias)
     with active(running_mean.device):
         wide = widened(x)
         mean, variance = (statistic.data.astype(wide.dtype) for statistic in (running_mean, running_var))
         return narrowed(FrozenBatchNorm(mean, variance, eps)(wide, weight, bias), x.dtype)
 
 
-def _scale_and_shift(x: Any, weight: Any, bias: Any) -> tuple[Any, Any]:
+def _ones_and_zeros_for_none(x: Any, weight: Any, bias: Any) -> tuple[Any, Any]:
     """weight and bias, or the ones and zeros (C,) that stand for None."""
     xp, C = array_module(raw(x)), x.shape[-1]
-    with active(common_device("batch_norm", (x,))):
+    with active(device_of(raw(x))):
         return (
             xp.ones(C, dtype=x.dtype) if weight is None else weight,
             xp.zeros(C, dtype=x.dtype) if bias is None else bias,

@@ -14,23 +14,32 @@ import numbers
 from typing import Any
 
 from minidl.backend import Array, active, array_module, device_of
+from minidl.ops.axes import (
+    Axis,
+    at_least_1d,
+    check_keepdims,
+    kept_shape,
+    normalized_axes,
+    normalized_axis,
+    on_axis,
+    removed_shape,
+)
 from minidl.ops.broadcast import require_array
-from minidl.ops.indexing import at_least_1d, pick
-from minidl.ops.reduce import Axis, check_keepdims, kept_shape, normalized_axes, removed_shape
-from minidl.ops.shape import normalized_axis
-from minidl.tensor import Tensor, raw, tensor_method
+from minidl.ops.indexing import pick
+from minidl.tensor import constant_like, raw, tensor_method
 
-# ------------------------------------------------------------------------------------------------------------ extremes
+# --------------------------------------------------------------------------------------------------------- extremes
 
 
 @tensor_method("max")
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest element of x over `axis`. Of equal ones the first, in index order, gets the gradient.
+    (PyTorch's amax divides it among them.)
 
-    (PyTorch's amax divides it among them.)  Raises: ValueError when there is no element to choose from.
+    Raises: ValueError when there is no element to choose from.
 
-        >>> Tensor([[1.0, 3.0], [4.0, 2.0]]).max(axis=1)
-        Tensor([3., 4.], dtype=float32, device=cpu)
+    >>> Tensor([[1.0, 3.0], [4.0, 2.0]]).max(axis=1)
+    Tensor([3., 4.], dtype=float32, device=cpu)
     """
     return _extreme("max", x, axis, keepdims)
 
@@ -38,11 +47,12 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 @tensor_method("min")
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest element of x over `axis`. Of equal ones the first, in index order, gets the gradient.
+    (PyTorch's amin divides it among them.)
 
-    (PyTorch's amin divides it among them.)  Raises: ValueError when there is no element to choose from.
+    Raises: ValueError when there is no element to choose from.
 
-        >>> Tensor([[1.0, 3.0], [4.0, 2.0]]).min(axis=0, keepdims=True)
-        Tensor([[1., 2.]], dtype=float32, device=cpu)
+    >>> Tensor([[1.0, 3.0], [4.0, 2.0]]).min(axis=0, keepdims=True)
+    Tensor([[1., 2.]], dtype=float32, device=cpu)
     """
     return _extreme("min", x, axis, keepdims)
 
@@ -51,10 +61,12 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """Where the largest element of x stands along `axis`, int64: of equal ones, the first.
 
-    With axis=None it is the place in x.flatten().  Raises: ValueError when there is no element to choose from.
+    With axis=None it is the place in x.flatten().
 
-        >>> Tensor([[1.0, 3.0], [4.0, 2.0]]).argmax(axis=1)
-        Tensor([1, 0], dtype=int64, device=cpu)
+    Raises: ValueError when there is no element to choose from.
+
+    >>> Tensor([[1.0, 3.0], [4.0, 2.0]]).argmax(axis=1)
+    Tensor([1, 0], dtype=int64, device=cpu)
     """
     return _place("argmax", x, axis, keepdims)
 
@@ -63,10 +75,12 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """Where the smallest element of x stands along `axis`, int64: of equal ones, the first.
 
-    With axis=None it is the place in x.flatten().  Raises: ValueError when there is no element to choose from.
+    With axis=None it is the place in x.flatten().
 
-        >>> Tensor([[1.0, 3.0], [4.0, 2.0]]).argmin()
-        Tensor(0, dtype=int64, device=cpu)
+    Raises: ValueError when there is no element to choose from.
+
+    >>> Tensor([[1.0, 3.0], [4.0, 2.0]]).argmin()
+    Tensor(0, dtype=int64, device=cpu)
     """
     return _place("argmin", x, axis, keepdims)
 
@@ -86,7 +100,7 @@ def _place(op: str, x: Any, axis: int | None, keepdims: bool) -> Any:
         normalized_axis(op, axis, x.ndim or 1)  # one, where max takes several as well
     with active(device_of(raw(x))):
         rows, shape = _rows(op, raw(x), axis, keepdims)
-        return _like(x, getattr(rows, op)(axis=1).reshape(shape))
+        return constant_like(x, getattr(rows, op)(axis=1).reshape(shape))
 
 
 def _rows(op: str, x: Any, axis: Axis, keepdims: bool) -> tuple[Any, tuple[int, ...]]:
@@ -103,7 +117,7 @@ def _rows(op: str, x: Any, axis: Axis, keepdims: bool) -> tuple[Any, tuple[int, 
     return rows, shape if x.ndim else ()
 
 
-# ------------------------------------------------------------------------------------------------------------- sorting
+# ---------------------------------------------------------------------------------------------------------- sorting
 
 
 @tensor_method("sort")
@@ -113,8 +127,8 @@ def sort(x: Any, axis: int = -1, descending: bool = False, stable: bool = False)
     NaN is larger than all numbers: it comes last, or first when descending. Equal elements always keep their order;
     `stable` is there because PyTorch, whose call this is, sorts faster without.
 
-        >>> Tensor([2.0, 3.0, 1.0]).sort()
-        (Tensor([1., 2., 3.], dtype=float32, device=cpu), Tensor([2, 0, 1], dtype=int64, device=cpu))
+    >>> Tensor([2.0, 3.0, 1.0]).sort()
+    (Tensor([1., 2., 3.], dtype=float32, device=cpu), Tensor([2, 0, 1], dtype=int64, device=cpu))
     """
     return _in_order("sort", x, axis, descending)
 
@@ -125,8 +139,8 @@ def argsort(x: Any, axis: int = -1, descending: bool = False, stable: bool = Fal
 
     Equal elements keep their order, whether `stable` asks for it or not.
 
-        >>> Tensor([2.0, 3.0, 1.0]).argsort(descending=True)
-        Tensor([1, 0, 2], dtype=int64, device=cpu)
+    >>> Tensor([2.0, 3.0, 1.0]).argsort(descending=True)
+    Tensor([1, 0, 2], dtype=int64, device=cpu)
     """
     return _in_order("argsort", x, axis, descending)[1]
 
@@ -137,8 +151,8 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
 
     Of equal elements the first are taken. The result is sorted also when `sorted` does not ask for it.
 
-        >>> Tensor([2.0, 3.0, 1.0]).topk(2)
-        (Tensor([3., 2.], dtype=float32, device=cpu), Tensor([1, 0], dtype=int64, device=cpu))
+    >>> Tensor([2.0, 3.0, 1.0]).topk(2)
+    (Tensor([3., 2.], dtype=float32, device=cpu), Tensor([1, 0], dtype=int64, device=cpu))
     """
     require_array("topk", x)
     n = at_least_1d(x).shape[normalized_axis("topk", axis, x.ndim or 1)]
@@ -155,11 +169,11 @@ def _in_order(op: str, x: Any, axis: int, descending: bool, k: int | None = None
     with active(device_of(raw(x))):
         indices = _order(raw(vector), at, descending)
         if k is not None:
-            indices = indices[(*[slice(None)] * at, slice(k))].copy()  # a view would hold on to all of them
+            indices = indices[on_axis(at, slice(k))].copy()  # a view would hold on to all of them
         values = pick(vector, at, indices)
     if x.ndim == 0:
         values, indices = values.reshape(()), indices.reshape(())
-    return values, _like(x, indices)
+    return values, constant_like(x, indices)
 
 
 def _order(x: Array, axis: int, descending: bool) -> Array:
@@ -170,8 +184,3 @@ def _order(x: Array, axis: int, descending: bool) -> Array:
     # x backwards in ascending order, read backwards: of equal elements the first is first again
     backwards = xp.argsort(xp.flip(x, axis), axis=axis, kind="stable")
     return x.shape[axis] - 1 - xp.flip(backwards, axis)
-
-
-def _like(x: Any, indices: Any) -> Any:
-    """Raw indices as a Tensor where x is one; no gradient flows through them."""
-    return Tensor._wrap(indices) if isinstance(x, Tensor) else indices

@@ -17,7 +17,9 @@ from typing import Any
 
 from minidl.autograd import Function
 from minidl.backend import array_module
+from minidl.ops.axes import on_axis
 from minidl.ops.broadcast import require_array
+from minidl.ops.options import check_numbers
 from minidl.tensor import tensor_method
 
 Pairs = tuple[tuple[int, int], ...]  # (before, after) of every axis
@@ -89,9 +91,8 @@ def _copies(margin: Pairs, mode: str, shape: tuple[int, ...]) -> Iterator[tuple[
     """
     for axis, (before, after) in enumerate(margin):
         n = shape[axis] - before - after
-        others = (slice(None),) * axis
         for i in (*range(-before, 0), *range(n, n + after)):
-            yield (*others, before + i), (*others, before + COPIES[mode](i, n))
+            yield on_axis(axis, before + i), on_axis(axis, before + COPIES[mode](i, n))
 
 
 # ------------------------------------------------------------------------------------------------- public functions
@@ -109,18 +110,17 @@ def pad(x: Any, pad: int | Sequence[tuple[int, int]], mode: str = "constant", va
 
     As in PyTorch, "reflect" and "replicate" cut off last, and the margin may show what was cut; the others cut first.
 
-        >>> F.pad(Tensor([[1, 2, 3]]), ((0, 0), (2, 1)), mode="reflect")
-        Tensor([[3, 2, 1, 2, 3, 2]], dtype=int64, device=cpu)
-
     Raises: ValueError for widths that are not such pairs (PyTorch's flat list is not), for a margin too wide for the
     mode, and where too much is cut off.
+
+    >>> F.pad(Tensor([[1, 2, 3]]), ((0, 0), (2, 1)), mode="reflect")
+    Tensor([[3, 2, 1, 2, 3, 2]], dtype=int64, device=cpu)
     """
     require_array("pad", x)
     pairs = as_pairs("pad", pad, x.ndim)
     if mode != "constant" and mode not in COPIES:
         raise ValueError(f"pad: mode must be one of {', '.join(['constant', *COPIES])}; got {mode!r}")
-    if not isinstance(value, numbers.Real):
-        raise TypeError(f"pad: value must be a number, got {type(value).__name__}")
+    check_numbers("pad", value=value)
     if mode != "constant" and value != 0:
         raise ValueError(f"pad: mode {mode!r} takes no value, got {value}")
     _check_widths(pairs, mode, x.shape)

@@ -18,7 +18,7 @@ from minidl.kernels import pooling
 from minidl.kernels.window import Pair, Window, pair
 from minidl.ops.broadcast import beside, floating, require_array
 from minidl.ops.choice import where
-from minidl.tensor import Tensor, raw
+from minidl.tensor import constant_like, raw
 
 
 class MaxPool2d(Function):
@@ -132,11 +132,11 @@ def max_pool2d(
     NaN wins over every number.
     With return_indices the result is (y, indices): int64, index h·W + w of each winner in its image plane.
 
+    Raises: ValueError for options that are no sizes, and where the window does not fit into the padded image.
+
     >>> x = Tensor([[1.0, 5.0, 2.0], [4.0, 3.0, 0.0]]).reshape(1, 2, 3, 1)
     >>> F.max_pool2d(x, (2, 2), stride=1).flatten()
     Tensor([5., 5.], dtype=float32, device=cpu)
-
-    Raises: ValueError for options that are no sizes, and where the window does not fit into the padded image.
     """
     op = "max_pool2d"
     require_images(op, x)
@@ -148,7 +148,7 @@ def max_pool2d(
         return y
     with active(device_of(pool.winner)):
         indices = pooling.flat_indices(pool.winner, window, x.shape[2])
-    return y, Tensor._wrap(indices) if isinstance(y, Tensor) else indices
+    return y, constant_like(y, indices)
 
 
 def avg_pool2d(
@@ -166,18 +166,18 @@ def avg_pool2d(
     count_include_pad, otherwise only elements of the image are counted. Whatever a window of ceil_mode covers beyond
     the padding is never counted. divisor_override divides by that number instead.
 
+    Raises: ValueError for options that are no sizes, and where the window does not fit into the padded image.
+
     >>> x = Tensor([[1.0, 5.0, 2.0], [4.0, 2.0, 0.0]]).reshape(1, 2, 3, 1)
     >>> F.avg_pool2d(x, 2, ceil_mode=True).flatten()
     Tensor([3., 1.], dtype=float32, device=cpu)
-
-    Raises: ValueError for options that are no sizes, and where the window does not fit into the padded image.
     """
     op = "avg_pool2d"
     x = floating(op, x)
     require_images(op, x)
     window = pooling_window(op, kernel_size, stride, padding, ceil_mode=ceil_mode)
     window.check_fits(op, *x.shape[1:3])
-    require_divisor(op, divisor_override)
+    check_divisor(op, divisor_override)
     divisor = _window_sizes(window, x, count_include_pad) if divisor_override is None else int(divisor_override)
     return AvgPool2d(window, divisor)(x)
 
@@ -191,20 +191,21 @@ def lp_pool2d(
 ) -> Any:
     """(Σ xᵖ)^(1/p) over each window of images x (N, H, W, C), with p = norm_type: (N, OH, OW, C).
 
-    That is the p-norm of the window where p is even or no element negative; the root of a negative sum is NaN.
+    That is the p-norm of the window (Sermanet et al., arXiv 1204.3968) where p is even or no element negative; the root
+    of a negative sum is NaN.
     p = ∞ is the largest |x|, p = −∞ the smallest. kernel_size and stride are those of `max_pool2d`. Of a window of
     ceil_mode that ends outside the image, the sum is scaled up to a whole window. Where Σ xᵖ = 0, the gradient is 0
     for p ≥ 1.
 
+    Raises: ValueError for p = 0 or NaN, options that are no sizes, and where the window does not fit into the image.
+
     >>> F.lp_pool2d(Tensor([3.0, -4.0]).reshape(1, 1, 2, 1), 2, (1, 2)).flatten()
     Tensor([5.], dtype=float32, device=cpu)
-
-    Raises: ValueError for p = 0 or NaN, options that are no sizes, and where the window does not fit into the image.
     """
     op = "lp_pool2d"
     x = floating(op, x)
     require_images(op, x)
-    require_norm_type(op, norm_type)
+    check_norm_type(op, norm_type)
     window = pooling_window(op, kernel_size, stride, ceil_mode=ceil_mode)
     window.check_fits(op, *x.shape[1:3])
     p = float(norm_type)
@@ -244,14 +245,14 @@ def pooling_window(
     )
 
 
-def require_divisor(op: str, divisor: Any) -> None:
+def check_divisor(op: str, divisor: Any) -> None:
     """Raises: ValueError for what is neither None nor an integer other than 0."""
     whole = isinstance(divisor, numbers.Integral) and not isinstance(divisor, bool)
     if divisor is not None and not (whole and divisor != 0):
         raise ValueError(f"{op}: divisor_override must be an integer other than 0, got {divisor!r}")
 
 
-def require_norm_type(op: str, p: Any) -> None:
+def check_norm_type(op: str, p: Any) -> None:
     """Raises: ValueError for what is no number, 0 or NaN."""
     if not isinstance(p, numbers.Real) or isinstance(p, bool) or p == 0 or math.isnan(p):
         raise ValueError(f"{op}: norm_type must be a number other than 0, got {p!r}")

@@ -14,9 +14,9 @@ import numpy as np
 
 from minidl.autograd import Function
 from minidl.backend import array_module, device_of, to_device
+from minidl.ops.axes import Axis, normalized_axes, normalized_axis, on_axis
 from minidl.ops.broadcast import broadcast_to
-from minidl.ops.reduce import Axis, normalized_axes
-from minidl.ops.shape import flatten, normalized_axis, reshape, unsqueeze
+from minidl.ops.shape import flatten, reshape, unsqueeze
 from minidl.tensor import raw, tensor_method
 
 
@@ -110,7 +110,8 @@ def repeat(x: Any, repeats: int | Sequence[int], *more: Any, axis: int | None = 
 
     repeats  how many times: a number, or one for each slice
 
-    `axis` must be named, for in PyTorch `x.repeat(2)` repeats the whole: here that is `x.tile(2)`.
+    `axis` must be named, and no more numbers follow: PyTorch's `x.repeat(2, 3)` repeats the whole, as `x.tile(2, 3)`
+    does here.
 
     >>> Tensor([1, 2, 3]).repeat(2, axis=0), Tensor([1, 2, 3]).repeat([1, 0, 2], axis=0)
     (Tensor([1, 1, 2, 2, 3, 3], dtype=int64, device=cpu), Tensor([1, 3, 3], dtype=int64, device=cpu))
@@ -145,4 +146,4 @@ def _repeat_by_counts(x: Any, counts: Any, axis: int) -> Any:
     if len(counts) != n or min(counts, default=0) < 0:
         raise ValueError(f"repeat: expected {n} counts of at least 0, one a slice of axis {axis}, got {counts}")
     chosen = to_device(np.repeat(np.arange(n), counts), device_of(raw(x)))
-    return x[(slice(None),) * axis + (chosen,)]
+    return x[on_axis(axis, chosen)]

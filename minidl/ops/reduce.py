@@ -1,7 +1,5 @@
 """Reductions: many elements become one. sum, mean, var, std, prod, any, all; and cumsum, which keeps every step.
 
-`axis` is None (all axes), an integer, or a tuple of them, as in NumPy; `keepdims` leaves reduced axes with size 1.
-
 Sums are NumPy's: in the dtype of x, in pairs of pairs along the fastest axis, so that their error grows with log n, and
 one after the other along other axes. cumsum adds one after the other always. Integers and booleans are added in int64.
 """
@@ -9,46 +7,26 @@ one after the other along other axes. cumsum adds one after the other always. In
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd import Function
 from minidl.backend import active, array_module, device_of, is_floating
+from minidl.ops.axes import (
+    Axis,
+    check_keepdims,
+    kept_shape,
+    normalized_axes,
+    normalized_axis,
+    on_axis,
+    removed_shape,
+)
 from minidl.ops.broadcast import broadcast_to, floating
 from minidl.ops.choice import where
-from minidl.ops.shape import concatenate, flatten, normalized_axis
-from minidl.tensor import Tensor, raw, tensor_method
-
-Axis = int | tuple[int, ...] | None
-
-
-def normalized_axes(op: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """`axis` as a sorted tuple of distinct axes from 0 to ndim−1."""
-    given = tuple(range(ndim)) if axis is None else tuple(axis) if isinstance(axis, tuple | list) else (axis,)
-    axes = tuple(sorted(normalized_axis(op, one, ndim) for one in given))
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"{op}: axis {axis!r} names one dimension twice")
-    return axes
-
-
-def check_keepdims(op: str, keepdims: bool) -> None:
-    """Raises: TypeError for x.sum(1, 2), which would sum over axis 1 only."""
-    if not isinstance(keepdims, bool | np.bool_):
-        raise TypeError(
-            f"{op}: expected keepdims to be True or False, got {keepdims!r}; several axes are given as a tuple, (1, 2)"
-        )
-
-
-def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """`shape` after a reduction over `axes` with keepdims."""
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
-
-
-def removed_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """`shape` after a reduction over `axes` without keepdims."""
-    return tuple(n for i, n in enumerate(shape) if i not in axes)
+from minidl.ops.options import check_numbers
+from minidl.ops.shape import concatenate, flatten
+from minidl.tensor import constant_like, raw, tensor_method
 
 
 class Sum(Function):
@@ -62,7 +40,7 @@ class Sum(Function):
         return x.sum(axis=self.axes, dtype=_dtype_of_sums(x), keepdims=self.keepdims)
 
     def backward(self, g):
-        g = g.reshape(kept_shape(self.shape, self.axes))  # with the summed axes, of size 1
+        g = g.reshape(kept_shape(self.shape, self.axes))  # with the reduced axes, of size 1
         return broadcast_to(g, self.shape)
 
 
@@ -85,7 +63,7 @@ class Var(Function):
         return y.astype(x.dtype, copy=False)
 
     def backward(self, g, x):
-        g = g.reshape(kept_shape(x.shape, self.axes))
+        g = g.reshape(kept_shape(x.shape, self.axes))  # with the reduced axes, of size 1
         with np.errstate(invalid="ignore"):
             return g * (2 / self.divisor if self.divisor else math.inf) * (x - mean(x, self.axes, keepdims=True))
 
@@ -110,7 +88,7 @@ class CumSum(Function):
         return x.cumsum(axis=self.axis, dtype=_dtype_of_sums(x))
 
     def backward(self, g):
-        backwards = (slice(None),) * self.axis + (slice(None, None, -1),)
+        backwards = on_axis(self.axis, slice(None, None, -1))
         return CumSum(self.axis)(g[backwards])[backwards]
 
 
@@ -176,8 +154,7 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: float 
 
 def _variance_options(op: str, x: Any, axis: Axis, keepdims: bool, correction: float) -> tuple[Any, bool, float]:
     check_keepdims(op, keepdims)
-    if not isinstance(correction, numbers.Real):
-        raise TypeError(f"{op}: expected a number as correction, got {type(correction).__name__}")
+    check_numbers(op, correction=correction)
     return normalized_axes(op, axis, x.ndim), keepdims, float(correction)
 
 
@@ -245,4 +222,4 @@ def _truth(question: str, x: Any, axis: Axis, keepdims: bool) -> Any:
     axes = normalized_axes(question, axis, x.ndim)
     with active(device_of(raw(x))):
         answer = getattr(raw(x), question)(axis=axes, keepdims=keepdims)
-    return Tensor._wrap(answer) if isinstance(x, Tensor) else answer
+    return constant_like(x, answer)

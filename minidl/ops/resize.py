@@ -22,7 +22,9 @@ import numpy as np
 from minidl.autograd import Function
 from minidl.backend import array_module, device_of, to_device
 from minidl.kernels.shares import shares
+from minidl.ops.axes import on_axis
 from minidl.ops.broadcast import beside, floating, require_array
+from minidl.ops.options import check_sizes
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ class Resample(Function):
 
     def forward(self, x):
         xp, place = array_module(x), device_of(x)
-        before, after = (slice(None),) * self.axis, (1,) * (x.ndim - self.axis - 1)
+        after = (1,) * (x.ndim - self.axis - 1)
         y = None
         for index, weights in zip(self.table.index, self.table.weights, strict=True):
             part = xp.take(x, to_device(index, place), axis=self.axis)
             if (weights == 0).any():
-                part[(*before, to_device(np.flatnonzero(weights == 0), place))] = 0  # before 0 · ∞ gives NaN
+                part[on_axis(self.axis, to_device(np.flatnonzero(weights == 0), place))] = 0  # before 0 · ∞ gives NaN
             if (weights != 1).any():
                 part *= beside(x, weights.reshape(-1, *after))  # (O, 1, ...)
             if y is None:
@@ -76,7 +78,7 @@ class Resample(Function):
         return Resample(self.table.turned_around(), self.axis)(g)
 
 
-# ----------------------------------------------------------------------------------------------------------- the tables
+# ------------------------------------------------------------------------------------------------------- the tables
 
 
 def _table(mode: str, size: int, places: int, scale: float | None, align_corners: bool) -> Table:
@@ -166,10 +168,10 @@ def interpolate(
     what lies under its centre. These two keep integers, the others make them float32. What counts 0 is not read at all,
     and may be infinite.
 
-        >>> F.interpolate(Tensor([[[0.0], [4.0]]]), scale_factor=2, mode="linear").flatten()
-        Tensor([0., 1., 3., 4.], dtype=float32, device=cpu)
-
     Raises: ValueError for other modes, for options that do not go together, for antialias, and for sizes below 1.
+
+    >>> F.interpolate(Tensor([[[0.0], [4.0]]]), scale_factor=2, mode="linear").flatten()
+    Tensor([0., 1., 3., 4.], dtype=float32, device=cpu)
     """
     op = "interpolate"
     require_array(op, x)
@@ -229,7 +231,7 @@ def _one_an_axis(name: str, value: Any, axes: int, kind: Any) -> tuple[Any, ...]
     return given
 
 
-# ------------------------------------------------------------------------------------------------ channels and places
+# ---------------------------------------------------------------------------------------------- channels and places
 
 
 def pixel_shuffle(x: Any, upscale_factor: int) -> Any:
@@ -238,10 +240,10 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Any:
     Each place becomes r×r places: channel c·r² + i·r + j goes to row i, column j, channel c of them. So a network that
     computes at low resolution ends at a high one (Shi et al., arXiv 1609.05158). Axes before H are left alone.
 
-        >>> F.pixel_shuffle(Tensor([[[[1, 2, 3, 4]]]]), 2)[0, :, :, 0]
-        Tensor([[1, 2], [3, 4]], dtype=int64, device=cpu)
-
     Raises: ValueError when r² does not divide the channels.
+
+    >>> F.pixel_shuffle(Tensor([[[[1, 2, 3, 4]]]]), 2)[0, :, :, 0]
+    Tensor([[1, 2], [3, 4]], dtype=int64, device=cpu)
     """
     op = "pixel_shuffle"
     r = _factor(op, "upscale_factor", x, upscale_factor)
@@ -257,10 +259,10 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Any:
 def pixel_unshuffle(x: Any, downscale_factor: int) -> Any:
     """The inverse of `pixel_shuffle`: (N, H·r, W·r, C) → (N, H, W, C·r²), r = downscale_factor.
 
-        >>> F.pixel_unshuffle(Tensor([[[[1], [2]], [[3], [4]]]]), 2)
-        Tensor([[[[1, 2, 3, 4]]]], dtype=int64, device=cpu)
-
     Raises: ValueError when r does not divide height and width.
+
+    >>> F.pixel_unshuffle(Tensor([[[[1], [2]], [[3], [4]]]]), 2)
+    Tensor([[[[1, 2, 3, 4]]]], dtype=int64, device=cpu)
     """
     op = "pixel_unshuffle"
     r = _factor(op, "downscale_factor", x, downscale_factor)
@@ -278,6 +280,5 @@ def _factor(op: str, name: str, x: Any, value: Any) -> int:
     require_array(op, x)
     if x.ndim < 3:
         raise ValueError(f"{op}: expected images (N, H, W, C), got shape {x.shape}")
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{op}: {name} must be an integer of at least 1, got {value!r}")
+    check_sizes(op, **{name: value})
     return int(value)

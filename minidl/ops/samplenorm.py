@@ -15,18 +15,19 @@ import numpy as np
 
 from minidl.autograd import Function, common_device
 from minidl.backend import active
+from minidl.ops.axes import Axis, normalized_axes
 from minidl.ops.broadcast import floating, require_array, require_one_dtype
 from minidl.ops.choice import clip
 from minidl.ops.elementwise import sqrt
 from minidl.ops.norm import (
     by_running_statistics,
+    check_momentum,
     checked_channels,
     move_running_statistics,
     narrowed,
-    require_numbers,
     widened,
 )
-from minidl.ops.reduce import Axis, normalized_axes
+from minidl.ops.options import check_numbers, check_sizes
 from minidl.ops.vector_norm import norm
 from minidl.tensor import Tensor
 
@@ -105,7 +106,7 @@ class ChannelWindowSum(Function):
         return ChannelWindowSum(self.after, self.before)(g)
 
 
-# ----------------------------------------------------------------------------------------------------- public functions
+# ------------------------------------------------------------------------------------------------- public functions
 
 
 def layer_norm(
@@ -124,7 +125,7 @@ def layer_norm(
             [-1.      ,  1.      ]], dtype=float32, device=cpu)
     """
     x, axes = _with_last_axes("layer_norm", x, normalized_shape, weight=weight, bias=bias)
-    require_numbers("layer_norm", eps=eps)
+    check_numbers("layer_norm", eps=eps)
     y = RmsNorm(axes, eps)(Centre(axes)(widened(x)))
     return _scaled_and_shifted(y, weight, bias, x.dtype)
 
@@ -144,7 +145,7 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
     wide = widened(x)
     if eps is None:
         eps = float(np.finfo(wide.dtype).eps)
-    require_numbers("rms_norm", eps=eps)
+    check_numbers("rms_norm", eps=eps)
     return _scaled_and_shifted(RmsNorm(axes, eps)(wide), weight, None, x.dtype)
 
 
@@ -161,7 +162,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     Tensor([[-0.999995,  0.999995, -1.      ,  1.      ]], dtype=float32, device=cpu)
     """
     x = checked_channels("group_norm", x, None, None, weight, bias)
-    require_numbers("group_norm", eps=eps)
+    check_numbers("group_norm", eps=eps)
     *others, C = x.shape
     G = num_groups
     if not isinstance(G, numbers.Integral) or G < 1 or C % G:
@@ -201,7 +202,8 @@ def instance_norm(
     """
     op = "instance_norm"
     x = checked_channels(op, x, running_mean, running_var, weight, bias)
-    require_numbers(op, momentum=momentum, eps=eps)
+    check_numbers(op, eps=eps)
+    check_momentum(op, momentum)
     if not use_input_stats:
         return by_running_statistics(op, x, running_mean, running_var, weight, bias, eps)
     C, S = x.shape[-1], math.prod(x.shape[1:-1])
@@ -212,7 +214,7 @@ def instance_norm(
     y = scale(centre(widened(x)))
     if x.size and running_mean is not None:
         with active(running_mean.device):
-            mean, variance = (average(one, (0,)).reshape(C) for one in (centre.mean, scale.mean_square))
+            mean, variance = (average(one, (0,)).reshape(C) for one in (centre.mean, scale.mean_square))  # (C,) each
         move_running_statistics(running_mean, running_var, mean, variance, S, momentum)
     return _scaled_and_shifted(y, weight, bias, x.dtype)
 
@@ -231,11 +233,10 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
     x = floating("local_response_norm", x)
     if x.ndim == 0:
         raise ValueError("local_response_norm: expected (..., C), channels on the last axis, got shape ()")
-    if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"local_response_norm: size must be an integer of at least 1, got {size!r}")
-    require_numbers("local_response_norm", alpha=alpha, beta=beta, k=k)
+    check_sizes("local_response_norm", size=size)
+    check_numbers("local_response_norm", alpha=alpha, beta=beta, k=k)
     squares = ChannelWindowSum(before=size // 2, after=(size - 1) // 2)(x * x)
-    return x / (squares * (alpha / size) + k) ** float(beta)
+    return x / (squares * float(alpha / size) + float(k)) ** float(beta)
 
 
 def normalize(x: Any, p: float = 2.0, dim: Axis = -1, eps: float = 1e-12) -> Any:
@@ -249,12 +250,12 @@ def normalize(x: Any, p: float = 2.0, dim: Axis = -1, eps: float = 1e-12) -> Any
             [ 0. ,  0. ]], dtype=float32, device=cpu)
     """
     x = floating("normalize", x)
-    require_numbers("normalize", p=p, eps=eps)
+    check_numbers("normalize", p=p, eps=eps)
     axes = normalized_axes("normalize", dim, x.ndim)
     return x / clip(norm(x, p, axes, keepdims=True), eps)
 
 
-# ------------------------------------------------------------------------------------------------------------- helpers
+# ---------------------------------------------------------------------------------------------------------- helpers
 
 
 def _with_last_axes(op: str, x: Any, normalized_shape: Any, **parameters: Any) -> tuple[Any, Axes]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from minidl.autograd import Function, common_device
 from minidl.backend import array_module, is_array
-from minidl.ops.broadcast import without_surprise
+from minidl.ops.axes import normalized_axes, normalized_axis, on_axis
+from minidl.ops.broadcast import promoted
 from minidl.tensor import Tensor, tensor_method
 
 
@@ -69,8 +70,7 @@ class Split(Function):
 
     def forward(self, x):
         ends = np.cumsum(self.sizes).tolist()
-        before = (slice(None),) * self.axis
-        return tuple(x[(*before, slice(end - n, end))] for n, end in zip(self.sizes, ends, strict=True))
+        return tuple(x[on_axis(self.axis, slice(end - n, end))] for n, end in zip(self.sizes, ends, strict=True))
 
     def backward(self, gs):
         return Concatenate(self.axis)(*gs)
@@ -157,7 +157,7 @@ Tensor.T = property(transpose, doc="x with its axes reversed")
 
 @tensor_method("swapaxes")
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
-    """x with two axes exchanged.
+    """x with axis1 and axis2 exchanged.
 
     >>> Tensor(np.ones((8, 3, 5))).swapaxes(1, -1).shape
     (8, 5, 3)
@@ -194,7 +194,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     """
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
-    axes = [normalized_axis("squeeze", one, x.ndim) for one in (axis if isinstance(axis, tuple | list) else (axis,))]
+    axes = normalized_axes("squeeze", axis, x.ndim)
     if any(x.shape[one] != 1 for one in axes):
         raise ValueError(f"squeeze: axis {axis} of shape {x.shape} does not have size 1")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
@@ -227,7 +227,7 @@ def _at_least_one(op: str, tensors: Iterable[Any]) -> list[Any]:
 
 
 def concatenate(tensors: Iterable[Any], axis: int = 0) -> Any:
-    """Tensors joined along `axis`; their other sizes must agree.
+    """The tensors, joined along `axis`; their other sizes must agree.
 
     >>> minidl.concatenate([Tensor([[1, 2], [3, 4]]), Tensor([[5], [6]])], axis=1)
     Tensor([[1, 2, 5],
@@ -238,11 +238,11 @@ def concatenate(tensors: Iterable[Any], axis: int = 0) -> Any:
     at = normalized_axis("concatenate", axis, len(shapes[0]))
     if len({shape[:at] + shape[at + 1 :] for shape in shapes}) != 1 or len({len(shape) for shape in shapes}) != 1:
         raise ValueError(f"concatenate: shapes must agree except on axis {axis}, got {', '.join(map(str, shapes))}")
-    return Concatenate(at)(*without_surprise(tensors))
+    return Concatenate(at)(*promoted(tensors))
 
 
 def stack(tensors: Iterable[Any], axis: int = 0) -> Any:
-    """Tensors of one shape side by side along a new axis.
+    """The tensors, all of one shape, side by side along a new axis.
 
     >>> minidl.stack([Tensor([1, 2, 3]), Tensor([4, 5, 6])], axis=1).shape
     (3, 2)
@@ -276,10 +276,3 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     if sum(pieces) != total or min(pieces, default=0) < 0:
         raise ValueError(f"split: sizes {pieces} do not add up to the {total} of axis {axis}")
     return Split(pieces, at)(x)
-
-
-def normalized_axis(op: str, axis: int, ndim: int) -> int:
-    """`axis` as a number from 0 to ndim−1."""
-    if not isinstance(axis, numbers.Integral) or isinstance(axis, bool) or not -ndim <= axis < ndim:
-        raise ValueError(f"{op}: axis {axis!r} does not exist in a tensor of {ndim} dimension(s)")
-    return int(axis) % ndim

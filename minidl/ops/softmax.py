@@ -13,11 +13,10 @@ import numpy as np
 
 from minidl.autograd import Function
 from minidl.backend import Array, array_module, is_floating
+from minidl.ops.axes import at_least_1d, kept_shape, normalized_axes, normalized_axis, removed_shape
 from minidl.ops.broadcast import floating, require_array
 from minidl.ops.convert import as_dtype, astype
 from minidl.ops.elementwise import exp
-from minidl.ops.reduce import kept_shape, normalized_axes, removed_shape
-from minidl.ops.shape import normalized_axis
 
 
 class Softmax(Function):
@@ -76,7 +75,7 @@ def largest(x: Array, axes: tuple[int, ...]) -> Array:
     return x.max(axis=axes, keepdims=True)
 
 
-# ----------------------------------------------------------------------------------------------- public functions
+# ------------------------------------------------------------------------------------------------- public functions
 
 
 def softmax(x: Any, dim: int = -1, dtype: Any = None) -> Any:
@@ -109,11 +108,10 @@ def logsumexp(x: Any, dim: int | tuple[int, ...], keepdim: bool = False) -> Any:
     x = floating("logsumexp", x)
     if dim is None or (isinstance(dim, tuple) and not dim):
         raise ValueError(f"logsumexp: expected at least one axis, got dim={dim}")
-    if x.ndim == 0:  # a number is a row of one
-        return logsumexp(x.reshape(1), dim)
-    axes = normalized_axes("logsumexp", dim, x.ndim)
-    y = LogSumExp(axes)(x)
-    return y if keepdim else y.reshape(removed_shape(x.shape, axes))
+    rows = at_least_1d(x)
+    axes = normalized_axes("logsumexp", dim, rows.ndim)
+    y = LogSumExp(axes)(rows)
+    return y if keepdim and x.ndim else y.reshape(removed_shape(rows.shape, axes))
 
 
 def _along(op: str, function: type[Softmax] | type[LogSoftmax], x: Any, dim: int, dtype: Any) -> Any:
@@ -124,6 +122,6 @@ def _along(op: str, function: type[Softmax] | type[LogSoftmax], x: Any, dim: int
             raise TypeError(f"{op}: dtype must be a floating dtype, got {np.dtype(dtype)}")
         x = astype(x, dtype)
     x = floating(op, x)
-    if x.ndim == 0:  # a number is a row of one
-        return _along(op, function, x.reshape(1), dim, None).reshape(())
-    return function(normalized_axis(op, dim, x.ndim))(x)
+    rows = at_least_1d(x)
+    y = function(normalized_axis(op, dim, rows.ndim))(rows)
+    return y if x.ndim else y.reshape(())

@@ -41,9 +41,9 @@ class Fold(Function):
         self.window, self.image_size = window, image_size
 
     def forward(self, x):
-        (H, W), (KH, KW), ((top, bottom), (left, right)) = self.image_size, self.window.kernel, self.window.padding
-        C = x.shape[2] // (KH * KW)
-        padded = array_module(x).zeros((x.shape[0], top + H + bottom, left + W + right, C), dtype=x.dtype)
+        (H, W), (KH, KW) = self.image_size, self.window.kernel
+        N, C = x.shape[0], x.shape[2] // (KH * KW)
+        padded = array_module(x).zeros(self.window.padded_shape(N, H, W, C), dtype=x.dtype)
         col2im(x, padded, self.window)
         return self.window.crop(padded, H, W)  # (N, H, W, C)
 
@@ -63,12 +63,14 @@ def unfold(
 ) -> Any:
     """The windows of images x (N, H, W, C), each as a row (im2col): (N, L, KH·KW·C).
 
-    L = OH·OW: windows are in reading order, and so is what is in one: (kh, kw, c). Options are those of conv2d.
+    L = OH·OW: windows are in reading order, and so is what is in one: (kh, kw, c). kernel_size is (KH, KW), or one
+    integer for both; dilation, padding and stride are those of conv2d.
+
     Raises: ValueError when a window does not fit into the images.
 
-        >>> F.unfold(Tensor([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1), (1, 2))
-        Tensor([[[1., 2.],
-                 [2., 3.]]], dtype=float32, device=cpu)
+    >>> F.unfold(Tensor([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1), (1, 2))
+    Tensor([[[1., 2.],
+             [2., 3.]]], dtype=float32, device=cpu)
     """
     x = floating("unfold", x)
     if x.ndim != 4:
@@ -88,11 +90,13 @@ def fold(
 ) -> Any:
     """Images (N, H, W, C) from rows x (N, L, KH·KW·C), added up where windows overlap (col2im): the adjoint of unfold.
 
-    output_size is (H, W), or one integer for both. The other options are those of the unfold that lays out such rows.
+    output_size is (H, W), or one integer for both; kernel_size, dilation, padding and stride are those of the unfold
+    that lays out such rows.
+
     Raises: ValueError when that unfold would lay out other rows.
 
-        >>> F.fold(Tensor([[1.0, 2.0], [2.0, 3.0]]).reshape(1, 2, 2), (1, 3), (1, 2)).flatten()
-        Tensor([1., 4., 3.], dtype=float32, device=cpu)
+    >>> F.fold(Tensor([[1.0, 2.0], [2.0, 3.0]]).reshape(1, 2, 2), (1, 3), (1, 2)).flatten()
+    Tensor([1., 4., 3.], dtype=float32, device=cpu)
     """
     x = floating("fold", x)
     H, W = pair("fold", "output_size", output_size, 1)

@@ -10,10 +10,11 @@ import numpy as np
 
 from minidl.autograd import Function
 from minidl.backend import array_module
+from minidl.ops.axes import Axis, check_keepdims, normalized_axes, removed_shape
 from minidl.ops.broadcast import floating
 from minidl.ops.choice import where
-from minidl.ops.elementwise import absolute
-from minidl.ops.reduce import Axis, check_keepdims, normalized_axes, removed_shape, sum
+from minidl.ops.elementwise import absolute, sign
+from minidl.ops.reduce import sum
 from minidl.tensor import tensor_method
 
 
@@ -37,7 +38,7 @@ class PNorm(Function):
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             ratio = x / where(y == 0, 1, y)
             if self.p != 2:
-                ratio = _sign(x) * where(x == 0, 1, absolute(ratio)) ** (self.p - 1)
+                ratio = sign(x) * where(x == 0, 1, absolute(ratio)) ** (self.p - 1)
             return where(y == 0, 0, g * ratio)
 
 
@@ -53,12 +54,7 @@ class MaxNorm(Function):
     def backward(self, g, x, y):
         reached = (absolute(x) == y) | (x != x)  # where there is NaN, y is NaN
         count = reached.sum(axis=self.axes, keepdims=True).astype(g.dtype)
-        return where(reached, _sign(x) * (g / count), 0)
-
-
-def _sign(x: Any) -> Any:
-    """−1, 0 or 1, in the dtype of x; 0 for NaN."""
-    return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
+        return where(reached, sign(x) * (g / count), 0)
 
 
 # ------------------------------------------------------------------------------------------------- public functions
@@ -74,6 +70,7 @@ def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> A
         other      (Σ |x|ᵒʳᵈ)^(1/ord)
 
     The gradient of a vector of zeros is 0. Integers give float32.
+
     Raises: ValueError for a norm of nothing with ord < 0 or inf.
 
     >>> Tensor([[3.0, -4.0], [0.0, 2.0]]).norm(axis=1)
