@@ -184,6 +184,8 @@ def as_array(data: Any, dtype: Any = None, target: Device | None = None) -> Arra
             array = array.astype(np.float32 if dtype is None else dtype)
     wanted = array.dtype if dtype is None else np.dtype(dtype).newbyteorder("=")
     for one in (array.dtype, wanted):
+        if one.kind in "fiub" and one.itemsize > 8:
+            raise TypeError(f"Tensor: expected numbers of at most 64 bits, got {one}; convert them first")
         if one.kind not in "fiub":
             raise TypeError(f"Tensor: expected real numbers or booleans, got {type(data).__name__} of dtype {one}")
     with active(device_of(array)):

@@ -147,11 +147,11 @@ def _gradcheck(options: argparse.Namespace) -> int:
             print(f"{name:{width}}  WRONG: {error}", flush=True)
         else:
             columns = (
-                f"{report.compared:>5,} {order} derivative{'s' if report.compared > 1 else ' '}  off by at most "
+                f"{report.compared:>7,} {order} derivative{'s' if report.compared > 1 else ' '}  off by at most "
                 f"{report.worst_relative:.0e}"
                 for order, report in (("first", first), ("second", second))
             )
-            print(f"{name:{width}}{'  '.join(columns)}", flush=True)
+            print(f"{name:{width}}  {'  '.join(columns)}", flush=True)
     print(f"{wrong} of {len(names)} wrong" if wrong else "all gradients agree with finite differences")
     return 1 if wrong else 0
 

@@ -282,8 +282,9 @@ def interpolate(x, sizes, mode, align_corners=False, scale_factor=None):
     """Each element is a weighted sum over the elements around the position it looks at. (N, ..., C) -> (N, *sizes, C)
 
     Position o of an axis of n elements, to be m, is o/f, nearest by its corner; (o + 1/2)/f - 1/2, by its centre; or
-    o (n - 1)/(m - 1), where corners are aligned. "area" is the mean of all that o covers, from o n/m to (o + 1) n/m. f is the scale_factor of the axis, or m/n. PyTorch takes m/n too where
+    o (n - 1)/(m - 1), where corners are aligned. f is the scale_factor of the axis, or m/n. PyTorch takes m/n too where
     m = n (nearest, linear) or m = 2n (nearest), and computes the position that decides what is nearest in float32.
+    "area" is the mean of all that o covers, from o n/m to (o + 1) n/m.
     """
     x = _float64(x)
     y = np.zeros((x.shape[0], *sizes, x.shape[-1]))

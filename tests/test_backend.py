@@ -361,3 +361,12 @@ def test_what_is_no_state(state):
     with pytest.raises((ValueError, TypeError, KeyError)):
         backend.set_generator_state(state)
     assert backend.generator_state() == before
+
+
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long doubles are doubles here")
+def test_numbers_of_more_than_64_bits_are_refused():
+    for make in (lambda: Tensor(np.ones(2, np.longdouble)), lambda: Tensor(np.ones(2), dtype=np.longdouble)):
+        with pytest.raises(TypeError, match=r"Tensor: expected numbers of at most 64 bits, got float128; convert them"):
+            make()
+    with pytest.raises(TypeError, match=r"^astype: expected a dtype of real numbers or booleans"):
+        Tensor([1.0]).astype(np.longdouble)

@@ -338,6 +338,10 @@ def test_gradcheck_prints_a_line_for_each_name_in_columns(capsys):
     assert out[3:] == ["all gradients agree with finite differences"]
 
 
+def test_gradcheck_keeps_a_long_name_apart_from_a_large_number(capsys):
+    assert re.match(r"einsum  +4,720 first derivatives", run(capsys, "gradcheck", "einsum")[1][0])
+
+
 def test_gradcheck_of_ones_own_model_right_and_wrong(capsys):
     assert run(capsys, "gradcheck", write_net(factor=2))[0] == 0
     status, out, _ = run(capsys, "gradcheck", "add", write_net(factor=3))

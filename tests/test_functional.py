@@ -400,3 +400,16 @@ def test_a_parameter_of_another_dtype_is_refused(call):
     assert call(x, w, b).dtype == np.float32
     with pytest.raises(TypeError, match="the input is float32 and the (bias|weight) float64; convert one"):
         call(x, w, b.astype(np.float64))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: F.gelu(x, []), r"^gelu: approximate must be .* got \[\]"),
+        (lambda x: F.pad(x, 1, mode=[]), r"^pad: mode must be one of .* got \[\]"),
+        (lambda x: F.interpolate(x, 2, mode=[]), r"^interpolate: mode must be one of .* got \[\]"),
+    ],
+)
+def test_a_mode_that_is_no_word(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(Tensor(np.ones((1, 2, 2, 1))))

@@ -508,3 +508,28 @@ def test_a_module_appended_after_a_deletion_replaces_none():
     del modules._modules["0"]
     modules.append(third)
     assert list(modules) == [second, third]
+
+
+def test_part_of_a_container_is_a_container_of_its_kind():
+    features = nn.Sequential(nn.Identity(), nn.ReLU(), nn.Tanh())
+    part = features[:2]
+    assert type(part) is nn.Sequential
+    assert list(part) == [features[0], features[1]]
+    assert part(Tensor([-1.0])).item() == 0
+    assert type(nn.ModuleList(features)[1:]) is nn.ModuleList
+    assert len(features[3:]) == 0
+
+
+def test_append_and_extend_give_the_container():
+    modules = nn.ModuleList().append(nn.ReLU()).extend([nn.Tanh(), nn.Identity()])
+    assert [type(m).__name__ for m in modules] == ["ReLU", "Tanh", "Identity"]
+    assert list(modules._modules) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("index", [2, -3])
+def test_a_place_that_is_not_there(index):
+    for modules in (nn.ModuleList([nn.ReLU(), nn.Tanh()]), nn.Sequential(nn.ReLU(), nn.Tanh())):
+        with pytest.raises(IndexError, match=rf"^{type(modules).__name__}: there is no module {index} among 2"):
+            modules[index]
+        with pytest.raises(IndexError, match=rf"there is no module {index} among 2"):
+            modules[index] = nn.ReLU()

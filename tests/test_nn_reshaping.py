@@ -194,7 +194,7 @@ FLAT = (
         (lambda x: nn.Fold(5, 3, stride=1.5), ValueError, "Fold: stride must be .* at least 1; got 1.5"),
         (lambda x: nn.PixelShuffle(0), ValueError, "PixelShuffle: upscale_factor must be an integer .* got 0"),
         (lambda x: nn.PixelUnshuffle(2.0), ValueError, "PixelUnshuffle: downscale_factor must be .* got 2.0"),
-        (lambda x: nn.PixelShuffle(3)(x), ValueError, "pixel_shuffle: upscale_factor 3 needs a multiple of 9 channels"),
+        (lambda x: nn.PixelShuffle(3)(x), ValueError, "pixel_shuffle: upscale_factor 3 needs 9·C channels"),
         (lambda x: nn.Unflatten(1, ()), ValueError, r"Unflatten: expected an axis and the sizes it becomes"),
         (lambda x: nn.Unflatten(1, 4), ValueError, "Unflatten: expected an axis .* unflattened_size=4"),
         (lambda x: nn.Unflatten("C", (2, 2)), ValueError, "Unflatten: expected an axis .* got dim='C'"),
@@ -205,3 +205,9 @@ FLAT = (
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=f"^{message}"):
         call(images("cpu"))
+
+
+def test_an_identity_takes_the_arguments_of_the_layer_it_stands_for():
+    x = Tensor([1.0])
+    assert nn.Identity(64, eps=1e-3)(x) is x
+    assert repr(nn.Identity(64)) == "Identity()"

@@ -57,3 +57,10 @@ def test_a_number_as_a_vector():
     x = np.ones(3)
     assert at_least_1d(x) is x
     assert at_least_1d(np.array(2.0)).shape == (1,)
+
+
+def test_a_number_is_reduced_like_a_vector_of_one():
+    assert normalized_axes("op", 0, 0) == normalized_axes("op", -1, 0) == normalized_axes("op", (0,), 0) == ()
+    for axis in (1, -2, (0, 0), (0, -1)):
+        with pytest.raises(ValueError, match="op: axis .* does not exist in a tensor of 0 dimension"):
+            normalized_axes("op", axis, 0)

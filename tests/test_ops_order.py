@@ -397,12 +397,10 @@ def test_the_extreme_of_nothing(op):
 
 @pytest.mark.parametrize("k", [-1, 4, 1.0, "1", None])
 def test_wrong_k(k):
-    with pytest.raises(
-        ValueError, match=r"topk: expected k to be at most the 3 elements along axis 1 of \(2, 3\), got"
-    ):
+    with pytest.raises(ValueError, match=r"topk: expected k to be from 0 to 3, for axis 1 of shape \(2, 3\), got"):
         Tensor(np.ones((2, 3))).topk(k, 1)
     for number in (0, 2):
-        with pytest.raises(ValueError, match="topk: expected k to be at most the 1 elements"):
+        with pytest.raises(ValueError, match="topk: expected k to be from 1 to 1"):
             Tensor(1.0).topk(number)
 
 

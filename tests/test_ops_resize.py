@@ -427,12 +427,12 @@ def test_shuffled_integers_and_raw_arrays(function, device):
 @pytest.mark.parametrize(
     ("function", "shape", "factor", "message"),
     [
-        (F.pixel_shuffle, (2, 3, 4, 6), 2, r"upscale_factor 2 needs a multiple of 4 channels, got .* 6\)"),
+        (F.pixel_shuffle, (2, 3, 4, 6), 2, r"upscale_factor 2 needs 4·C channels .* 6\)"),
         (F.pixel_shuffle, (3, 4), 2, r"expected images \(N, H, W, C\), got shape \(3, 4\)"),
         (F.pixel_shuffle, (2, 3, 4, 4), 0, "upscale_factor must be an integer of at least 1, got 0"),
         (F.pixel_shuffle, (2, 3, 4, 4), 2.0, "upscale_factor must be an integer of at least 1, got 2.0"),
         (F.pixel_shuffle, (2, 3, 4, 4), True, "upscale_factor must be an integer of at least 1, got True"),
-        (F.pixel_unshuffle, (2, 3, 4, 1), 2, r"downscale_factor 2 must divide height and width, got .* 1\)"),
+        (F.pixel_unshuffle, (2, 3, 4, 1), 2, r"downscale_factor 2 must divide height and width .* 1\)"),
         (F.pixel_unshuffle, (2, 4, 5, 1), 2, "downscale_factor 2 must divide height and width"),
         (F.pixel_unshuffle, (4, 4), 2, r"expected images \(N, H, W, C\), got shape \(4, 4\)"),
         (F.pixel_unshuffle, (2, 4, 4, 1), -2, "downscale_factor must be an integer of at least 1, got -2"),

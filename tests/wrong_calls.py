@@ -335,8 +335,8 @@ REDUCTIONS: dict[str, Calls] = {
     "topk": [
         *no_axis(lambda x, axis: x.topk(1, axis)),
         (lambda d: zeros(d, 2, 3).topk(5), ValueError,
-         "expected k to be at most the 3 elements along axis -1 of (2, 3), got 5"),
-        (lambda d: zeros(d, 3).topk(-1), ValueError, "expected k to be ... got -1"),
+         "expected k to be from 0 to 3, for axis -1 of shape (2, 3), got 5"),
+        (lambda d: zeros(d, 3).topk(-1), ValueError, "expected k to be from 0 to 3, ... got -1"),
     ],
 }  # fmt: skip
 
@@ -426,7 +426,8 @@ IMAGES: dict[str, Calls] = {
         (lambda d: F.conv2d(channels_first(d), filters(d)), ValueError,
          "input (2, 4, 5, 6) has 6 channels on its last axis, weight (3, 3, 4, 8) expects 4; images are (N, H, W, C)"),
         (lambda d: F.conv2d(images(d), zeros(d, 8, 4, 3, 3)), ValueError,
-         "input (2, 5, 6, 4) has 4 channels on its last axis, weight (8, 4, 3, 3) expects 3"),
+         "input (2, 5, 6, 4) has 4 channels on its last axis, weight (8, 4, 3, 3) expects 3; images are (N, H, W, C) "
+         "and the weight is (KH, KW, C/groups, F)"),
         (lambda d: F.conv2d(images(d)[0], filters(d)), ValueError,
          "expected images (N, H, W, C) and a weight (KH, KW, C/groups, F), ... got (5, 6, 4) and (3, 3, 4, 8)"),
         (lambda d: F.conv2d(images(d), zeros(d, 7, 3, 4, 8)), ValueError,
@@ -506,14 +507,14 @@ IMAGES: dict[str, Calls] = {
     "pixel_shuffle": [
         *no_tensor(lambda d, wrong: F.pixel_shuffle(wrong, 2)),
         (lambda d: F.pixel_shuffle(channels_first(d), 2), ValueError,
-         "upscale_factor 2 needs a multiple of 4 channels, got shape (2, 4, 5, 6)"),
+         "upscale_factor 2 needs 4·C channels on the last axis, got (2, 4, 5, 6)"),
         (lambda d: F.pixel_shuffle(images(d), 2.0), ValueError,
          "upscale_factor must be an integer of at least 1, got 2.0"),
     ],
     "pixel_unshuffle": [
         *no_tensor(lambda d, wrong: F.pixel_unshuffle(wrong, 2)),
         (lambda d: F.pixel_unshuffle(images(d), 2), ValueError,
-         "downscale_factor 2 must divide height and width, got shape (2, 5, 6, 4)"),
+         "downscale_factor 2 must divide height and width of (N, H, W, C), got (2, 5, 6, 4)"),
         (lambda d: F.pixel_unshuffle(zeros(d, 2, 4), 2), ValueError,
          "expected images (N, H, W, C), got shape (2, 4)"),
     ],
@@ -547,7 +548,7 @@ NORMS: dict[str, Calls] = {
     "group_norm": [
         *no_tensor(lambda d, wrong: F.group_norm(wrong, 2)),
         (lambda d: F.group_norm(channels_first(d), 4), ValueError,
-         "num_groups=4 must divide the 6 channels of input (2, 4, 5, 6)"),
+         "num_groups=4 must divide the 6 channels on the last axis of (2, 4, 5, 6)"),
         (lambda d: F.group_norm(zeros(d, 4), 2), ValueError,
          "expected (N, ..., C), channels on the last axis, got shape (4,)"),
         (lambda d: F.group_norm(images(d), 2, eps="1"), TypeError, "eps must be a number, got '1'"),
@@ -650,7 +651,7 @@ CROSS_ENTROPIES: dict[str, Calls] = {
 }  # fmt: skip
 CROSS_ENTROPIES["cross_entropy"] += [
     (lambda d: F.cross_entropy(zeros(d, 3, 4), zeros(d, 3)), ValueError,
-     "probabilities must have the shape of x, (3, 4), got (3,)"),
+     "probabilities must have the shape of x, (3, 4), got (3,); class indices are integers"),
     *(
         (lambda d, wrong=wrong: F.cross_entropy(zeros(d, 3, 4), given(d, 0, 1, 2), label_smoothing=wrong), ValueError,
          f"expected a probability from 0 to 1, got label_smoothing={wrong!r}")

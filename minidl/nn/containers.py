@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from minidl.nn.module import Module
 
@@ -17,10 +17,17 @@ class ModuleList(Module):
         for module in modules:
             self.append(module)
 
-    def append(self, module: Module) -> None:
+    def append(self, module: Module) -> Self:
         """Add a module at the end."""
         self._require_module(module)
         setattr(self, str(max(map(int, self._modules), default=-1) + 1), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end."""
+        for module in list(modules):
+            self.append(module)
+        return self
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -28,13 +35,23 @@ class ModuleList(Module):
     def __iter__(self) -> Iterator[Module]:
         return self.children()
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self.children())[index]
+    def __getitem__(self, index: int | slice) -> Any:
+        """The module at a place; or those of a slice, in a container of the same kind."""
+        modules = list(self.children())
+        return self._holding(modules[index]) if isinstance(index, slice) else modules[self._place(index)]
 
     def __setitem__(self, index: int, module: Module) -> None:
         """Put another module in the place of one."""
         self._require_module(module)
-        setattr(self, str(range(len(self))[operator.index(index)]), module)
+        setattr(self, list(self._modules)[self._place(index)], module)
+
+    def _holding(self, modules: list[Module]) -> ModuleList:
+        return ModuleList(modules)
+
+    def _place(self, index: int) -> int:
+        if not -len(self) <= operator.index(index) < len(self):
+            raise IndexError(f"{type(self).__name__}: there is no module {index} among {len(self)}")
+        return range(len(self))[index]
 
     def _require_module(self, module: Any) -> None:
         if not isinstance(module, Module):
@@ -46,6 +63,9 @@ class Sequential(ModuleList):
 
     def __init__(self, *modules: Module) -> None:
         super().__init__(modules)
+
+    def _holding(self, modules: list[Module]) -> Sequential:
+        return Sequential(*modules)
 
     def forward(self, x: Any) -> Any:
         for module in self:

@@ -54,7 +54,10 @@ class Unflatten(Module):
 
 
 class Identity(Module):
-    """x itself: a place kept for a layer that may be put there."""
+    """x itself: a place kept for a layer that may be put there, whose arguments it takes and forgets."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__()
 
     def forward(self, x: Any) -> Any:
         return x

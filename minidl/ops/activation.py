@@ -253,8 +253,8 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     if beta == 0:
         raise ValueError("softplus: expected a beta other than 0")
     x = floating("softplus", x)
-    z = x * beta
-    return where(z > threshold, x, Softplus()(z) / beta)
+    z = x * float(beta)
+    return where(z > threshold, x, Softplus()(z) / float(beta))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:

@@ -22,8 +22,10 @@ def normalized_axis(op: str, axis: int, ndim: int) -> int:
 
 
 def normalized_axes(op: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """`axis` as a sorted tuple of distinct axes from 0 to ndim−1."""
+    """`axis` as a sorted tuple of distinct axes from 0 to ndim−1; a number is reduced like a vector of one."""
     given = tuple(range(ndim)) if axis is None else tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    if ndim == 0 and given in ((0,), (-1,)):
+        return ()
     axes = tuple(sorted(normalized_axis(op, one, ndim) for one in given))
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: axis {axis!r} names one dimension twice")

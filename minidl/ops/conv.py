@@ -121,7 +121,7 @@ def conv2d(
     if weight.shape[2] * groups != C:
         raise ValueError(
             f"{op}: input {x.shape} has {C} channels on its last axis, weight {weight.shape} expects "
-            f"{weight.shape[2] * groups}; images are (N, H, W, C)"
+            f"{weight.shape[2] * groups}; images are (N, H, W, C) and the weight is (KH, KW, C/groups, F)"
         )
     _check_bias(op, bias, F)
     stride, dilation = pair(op, "stride", stride, 1), pair(op, "dilation", dilation, 1)

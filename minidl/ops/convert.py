@@ -96,6 +96,6 @@ def as_dtype(op: str, dtype: Any) -> np.dtype:
         target = None if dtype is None else np.dtype(dtype).newbyteorder("=")
     except TypeError:
         target = None
-    if target is None or target.kind not in "fiub":
+    if target is None or target.kind not in "fiub" or target.itemsize > 8:
         raise TypeError(f'{op}: expected a dtype of real numbers or booleans, such as "float32", got {dtype!r}')
     return target

@@ -141,7 +141,10 @@ def _check_probabilities(target: Any, shape: tuple[int, ...], ignore_index: int)
     if not is_floating(target.dtype):
         return
     if target.shape != shape:
-        raise ValueError(f"cross_entropy: probabilities must have the shape of x, {shape}, got {target.shape}")
+        raise ValueError(
+            f"cross_entropy: probabilities must have the shape of x, {shape}, got {target.shape}; class indices are "
+            "integers"
+        )
     if ignore_index >= 0:
         raise ValueError(
             f"cross_entropy: ignore_index={ignore_index} is for class indices; the target is probabilities"

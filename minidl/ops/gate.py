@@ -126,7 +126,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     '0.8413 0.8412'
     """
     gates = {"none": (normal_cdf, normal_pdf), "tanh": (tanh_cdf, tanh_pdf)}
-    if approximate not in gates:
+    if not isinstance(approximate, str) or approximate not in gates:
         raise ValueError(f'gelu: approximate must be "none" or "tanh", got {approximate!r}')
     return Gated(*gates[approximate])(floating("gelu", x))
 

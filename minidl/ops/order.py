@@ -156,8 +156,9 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
     """
     require_array("topk", x)
     n = at_least_1d(x).shape[normalized_axis("topk", axis, x.ndim or 1)]
-    if not isinstance(k, numbers.Integral) or not (0 if x.ndim else 1) <= k <= n:
-        raise ValueError(f"topk: expected k to be at most the {n} elements along axis {axis} of {x.shape}, got {k!r}")
+    least = 0 if x.ndim else 1
+    if not isinstance(k, numbers.Integral) or not least <= k <= n:
+        raise ValueError(f"topk: expected k to be from {least} to {n}, for axis {axis} of shape {x.shape}, got {k!r}")
     return _in_order("topk", x, axis, largest, k)
 
 

@@ -118,7 +118,7 @@ def pad(x: Any, pad: int | Sequence[tuple[int, int]], mode: str = "constant", va
     """
     require_array("pad", x)
     pairs = as_pairs("pad", pad, x.ndim)
-    if mode != "constant" and mode not in COPIES:
+    if not isinstance(mode, str) or mode not in ("constant", *COPIES):
         raise ValueError(f"pad: mode must be one of {', '.join(['constant', *COPIES])}; got {mode!r}")
     check_numbers("pad", value=value)
     if mode != "constant" and value != 0:

@@ -198,7 +198,7 @@ def check_options(
     antialias: bool = False,
 ) -> None:
     """Raises: ValueError for options of `interpolate` that are not there, or do not go together."""
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"{op}: mode must be one of {', '.join(MODES)}; got {mode!r}")
     if antialias:
         raise ValueError(f"{op}: antialias is not there; smooth before shrinking, for instance with avg_pool2d")
@@ -249,7 +249,7 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Any:
     r = _factor(op, "upscale_factor", x, upscale_factor)
     *N, H, W, channels = x.shape
     if channels % r**2:
-        raise ValueError(f"{op}: upscale_factor {r} needs a multiple of {r**2} channels, got shape {x.shape}")
+        raise ValueError(f"{op}: upscale_factor {r} needs {r**2}·C channels on the last axis, got {x.shape}")
     C, n = channels // r**2, len(N)
     x = x.reshape(*N, H, W, C, r, r)  # (N, H, W, C, r, r)
     x = x.transpose(*range(n), n, n + 3, n + 1, n + 4, n + 2)  # (N, H, r, W, r, C)
@@ -268,7 +268,7 @@ def pixel_unshuffle(x: Any, downscale_factor: int) -> Any:
     r = _factor(op, "downscale_factor", x, downscale_factor)
     *N, height, width, C = x.shape
     if height % r or width % r:
-        raise ValueError(f"{op}: downscale_factor {r} must divide height and width, got shape {x.shape}")
+        raise ValueError(f"{op}: downscale_factor {r} must divide height and width of (N, H, W, C), got {x.shape}")
     H, W, n = height // r, width // r, len(N)
     x = x.reshape(*N, H, r, W, r, C)  # (N, H, r, W, r, C)
     x = x.transpose(*range(n), n, n + 2, n + 4, n + 1, n + 3)  # (N, H, W, C, r, r)

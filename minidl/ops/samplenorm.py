@@ -166,7 +166,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     *others, C = x.shape
     G = num_groups
     if not isinstance(G, numbers.Integral) or G < 1 or C % G:
-        raise ValueError(f"group_norm: num_groups={G!r} must divide the {C} channels of input {x.shape}")
+        raise ValueError(f"group_norm: num_groups={G!r} must divide the {C} channels on the last axis of {x.shape}")
     if x.size == G:
         raise ValueError(f"group_norm: needs more than one value a group, input {x.shape} has {G} groups of one")
     grouped = widened(x).reshape(*others, G, C // G)  # (N, ..., G, C/G)
