@@ -67,11 +67,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests have counted: samples compared, mistakes found."""
-    if report.lines:
-        terminalreporter.section("what was proven")
-        for line in report.lines:
-            terminalreporter.line(line)
+    """What tests have counted, samples compared and mistakes found; and what tests/mutate.py found last."""
+    terminalreporter.section("what was proven")
+    for line in [*report.lines, report.mutants()]:
+        terminalreporter.line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -408,3 +408,10 @@ def test_wrong_k(k):
 def test_a_list_is_no_tensor(op):
     with pytest.raises(TypeError, match=f"{op}: expected a Tensor or an array, got list"):
         getattr(order, op)([1.0], *[1] * (op == "topk"))
+
+
+@pytest.mark.parametrize("op", [order.argmax, order.argmin, order.max, order.min])
+@pytest.mark.parametrize("axis", [1, -2])
+def test_a_number_has_one_axis_at_most(op, axis, device):
+    with pytest.raises(ValueError, match=rf"axis {axis} does not exist in a tensor of . dimension"):
+        op(Tensor(3.0, device=device), axis)
