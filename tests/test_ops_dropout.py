@@ -232,3 +232,15 @@ def test_wrong_probabilities(function, p, device):
 def test_a_list_is_no_tensor(function, training):
     with pytest.raises(TypeError, match=f"^{function.__name__}: expected a Tensor or an array, got list"):
         function([[[[1.0]]]], training=training)
+
+
+def test_masks_hardly_ever_come_again():
+    """Seeds are drawn from so many that 1,000 calls have 1,000 masks."""
+    x = np.ones(64)
+    masks = {(F.dropout(x) != 0).tobytes() for _ in range(1000)}
+    assert len(masks) == 1000
+
+
+def test_a_probability_next_to_one(device):
+    y = F.dropout(Tensor(np.ones(1000), device=device), 1 - 2.0**-40)
+    assert not host(y).any()
