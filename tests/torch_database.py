@@ -222,6 +222,16 @@ def permute(sample, x, order):
     return sample(x).permute(tuple(order))
 
 
+@call("movedim")
+def movedim(sample, x, source, destination):
+    return sample(x).moveaxis(source, destination)
+
+
+@call("clone")
+def clone(sample, x, memory_format=None):
+    return sample(x).copy()
+
+
 @call("squeeze", "squeeze multiple")
 def squeeze(sample, x, dim=None):
     """PyTorch leaves an axis alone that has another size; NumPy and minidl say that it does."""
