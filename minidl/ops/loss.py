@@ -216,7 +216,10 @@ def reduced(losses: Any, reduction: str) -> Any:
     """The mean of the losses (of none: NaN), their sum, or ("none") the losses."""
     if reduction == "none":
         return losses
-    return losses.sum() / (losses.size or math.nan) if reduction == "mean" else losses.sum()
+    if reduction == "sum":
+        return losses.sum()
+    mean = losses.sum() / (losses.size or math.nan)
+    return mean if mean.dtype == losses.dtype else mean.astype(losses.dtype)  # NumPy 1 made a float32 scalar float64
 
 
 def mean_over(losses: Any, counted: Any) -> Any:
