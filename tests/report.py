@@ -12,6 +12,6 @@ def mutants():
     tried = sum(entry["tried"] for entry in results.values())
     survived = sum(len(entry["survived"]) for entry in results.values())
     return (
-        f"the tests are checked: {tried - survived:,} of {tried:,} changes to {len(results)} files of the engine noticed, "
-        f"{1 - survived / tried:.1%} (the last run of tests/mutate.py; tests/MUTANTS.md)"
+        f"the tests are checked: {tried - survived:,} of {tried:,} changes to {len(results)} files of the engine are "
+        f"noticed, {1 - survived / tried:.1%} (the last run of tests/mutate.py; tests/MUTANTS.md)"
     )
