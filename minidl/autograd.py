@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -55,6 +55,26 @@ def no_grad() -> contextlib._GeneratorContextManager[None]:
     False
     """
     return recording(False)
+
+
+@contextlib.contextmanager
+def computing(compute: Callable[[Function, tuple[Any, ...]], Any]) -> Iterator[None]:
+    """A context in which operations on tensors are computed by compute(function, arrays).
+
+    It can return `function.forward(*arrays)`, and time it or look at what goes in and comes out. An operation inside
+    `forward`, on raw arrays, is a part of it and is not asked about.
+    """
+    before = getattr(_state, "compute", None)
+    _state.compute = compute
+    try:
+        yield
+    finally:
+        _state.compute = before
+
+
+def _forward(function: Function, arrays: tuple[Any, ...]) -> Any:
+    compute = getattr(_state, "compute", None)
+    return function.forward(*arrays) if compute is None else compute(function, arrays)
 
 
 # --------------------------------------------------------------------------------------------------------- Function
@@ -137,9 +157,9 @@ class Function:
             raise RuntimeError(f"{_name(self)}: one instance records one call; make a new instance for another")
         if not tensors:
             return self.forward(*inputs)
-        arrays = [raw(x) for x in inputs]
+        arrays = tuple(raw(x) for x in inputs)
         with active(common_device(_name(self), inputs)):
-            results = self.forward(*arrays)
+            results = _forward(self, arrays)
             several = isinstance(results, tuple)
             outputs = [Tensor._wrap(_checked_result(self, y)) for y in (results if several else (results,))]
             if is_grad_enabled() and any(x.requires_grad for x in tensors):

@@ -578,3 +578,36 @@ def test_a_long_chain_is_deleted_without_recursion(no_collector):
     assert before >= 50_000
     del y
     assert alive(Function) == before - 50_000
+
+
+# ---- computing by something else
+
+
+def test_computing_replaces_forward_inside_only():
+    seen = []
+
+    def doubled(op, arrays):
+        seen.append((type(op).__name__, [np.shape(x) for x in arrays]))
+        return 2 * op.forward(*arrays)
+
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with minidl.autograd.computing(doubled):
+        y = x * 3.0
+    assert seen == [("Multiply", [(2,), ()])]
+    np.testing.assert_array_equal(y.numpy(), [6.0, 12.0])
+    np.testing.assert_array_equal((x * 3.0).numpy(), [3.0, 6.0])
+    y.sum().backward()  # it is recorded as what it is
+    np.testing.assert_array_equal(x.grad.numpy(), [3.0, 3.0])
+    assert len(seen) == 1
+
+
+def test_computing_ends_with_an_error_and_nests():
+    def refuse(op, arrays):
+        raise RuntimeError("no")
+
+    x = Tensor([1.0])
+    with minidl.autograd.computing(lambda op, arrays: op.forward(*arrays) + 1):
+        with pytest.raises(RuntimeError, match="no"), minidl.autograd.computing(refuse):
+            x + 1.0
+        assert (x + 1.0).item() == 3.0
+    assert (x + 1.0).item() == 2.0

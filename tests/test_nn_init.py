@@ -35,6 +35,9 @@ STATISTICS = {  # name -> (draw, standard deviation, largest value or None for a
         (6 / (FAN_IN + FAN_OUT)) ** 0.5,
     ),
     "normal": (lambda s: init.normal(s, 0.3), 0.3, None),
+    "truncated_normal, far": (lambda s: init.truncated_normal(s, 0.3, 2.0), 0.3, None),
+    # cut off at 1.5 σ: the variance is 1 − 2 · 1.5 φ(1.5) / (2 Φ(1.5) − 1) = 0.551 of σ²
+    "truncated_normal": (lambda s: init.truncated_normal(s, 0.3, 0.45), 0.3 * 0.551**0.5, 0.45),
     "uniform": (lambda s: init.uniform(s, 0.3), 0.3 / 3**0.5, 0.3),
 }
 
@@ -67,6 +70,8 @@ def test_kaiming_keeps_the_size_of_signals_through_relus(rng):
     [
         (lambda: init.kaiming_normal((3, 4), "fan_avg"), 'kaiming: expected mode .* or "fan_out", got \'fan_avg\''),
         (lambda: init.kaiming_uniform((3, 4), nonlinearity="elu"), "gain: expected one of linear, .* got 'elu'"),
+        (lambda: init.truncated_normal((3, 4), 1.0, 0.001), r"truncated_normal: .* got std=1.0, bound=0.001"),
+        (lambda: init.truncated_normal((3, 4), 0.0, 2.0), r"truncated_normal: expected std > 0 .* got std=0.0"),
     ],
 )  # fmt: skip
 def test_wrong_calls(call, message):

@@ -310,7 +310,7 @@ def test_what_torch_does_to_a_module_in_place_and_minidl_does_not():
 def test_what_is_left_out():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     layers = ["Conv1d", "BatchNorm3d", "LSTM", "MultiheadAttention", "ModuleDict", "ParameterList", "LazyLinear"]
-    hooks = ["register_forward_hook", "register_full_backward_hook", "register_forward_pre_hook"]
+    hooks = ["register_full_backward_hook", "register_full_backward_pre_hook", "register_load_state_dict_pre_hook"]
     for names, ours, theirs in ((layers, nn, torch.nn), (hooks, nn.Module, torch.nn.Module)):
         assert [name for name in names if hasattr(ours, name) or not hasattr(theirs, name)] == []
 
@@ -486,12 +486,133 @@ def test_repr_of_a_network():
         "    (2): ReLU()\n"
         "  )\n"
         "  (blocks): ModuleList(\n"
-        "    (0): Affine()\n"
-        "    (1): Affine()\n"
+        "    (0-1): 2 × Affine()\n"
         "  )\n"
         "  (head): Linear(4, 3, bias=False)\n"
         ")"
     )
+
+
+def test_repr_groups_equal_neighbours_only():
+    layers = [nn.ReLU(), nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)]
+    assert repr(nn.Sequential(*layers)) == (
+        "Sequential(\n  (0): ReLU()\n  (1-3): 3 × Linear(2, 2)\n  (4): ReLU()\n  (5): Linear(2, 2)\n)"
+    )
+
+
+# ---- watching, and saying where
+
+
+def test_hooks_see_what_goes_in_and_comes_out():
+    net, seen = Net(), []
+    x = Tensor(np.ones((2, 3, 3, 2), np.float32))
+    before = net.head.register_forward_pre_hook(lambda *call: seen.append(("before", *call)))
+    with net.head.register_forward_hook(lambda *call: seen.append(("after", *call))):
+        y = net(x)
+    (first, module, inputs), (second, same_module, same_inputs, output) = seen
+    assert (first, second, module, same_module) == ("before", "after", net.head, net.head)
+    assert inputs is same_inputs
+    assert (output is y, inputs[0].shape) == (True, (2, 4))
+    net(x)  # the second hook went with its `with` block
+    assert [call[0] for call in seen] == ["before", "after", "before"]
+    before.remove()
+    before.remove()
+    net(x)
+    assert len(seen) == 3
+
+
+def test_hooks_are_called_in_order_and_removed_one_by_one():
+    layer, seen = nn.ReLU(), []
+    hooks = [layer.register_forward_hook(lambda *call, i=i: seen.append(i)) for i in range(3)]
+    layer(Tensor([1.0]))
+    hooks[1].remove()
+    layer(Tensor([1.0]))
+    assert seen == [0, 1, 2, 0, 2]
+    with pytest.raises(TypeError, match="hook of ReLU: expected a function, got str"):
+        layer.register_forward_hook("print")
+
+
+def notes_of(call):
+    with pytest.raises(ValueError, match=".") as caught:
+        call()
+    return getattr(caught.value, "__notes__", [])
+
+
+def test_an_error_names_the_layer_by_its_path():
+    net = nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU(), nn.MaxPool2d(4)))
+    images = Tensor(np.zeros((1, 3, 3, 2), np.float32))
+    assert notes_of(lambda: net(images)) == ["in layer 1.1 of Sequential: MaxPool2d(kernel_size=4, stride=4)"]
+    assert notes_of(lambda: net[1][1](images)) == ["in MaxPool2d(kernel_size=4, stride=4)"]
+
+
+def test_an_error_between_layers_names_the_module_that_computes_it():
+    class Inner(Module):
+        def forward(self, x):
+            return x.reshape(7)
+
+    class Outer(Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.ReLU(), nn.Sequential(Inner(), nn.ReLU())])
+
+        def forward(self, x):
+            for block in self.blocks:  # the list itself is never called
+                x = block(x)
+            return x
+
+    assert notes_of(lambda: Outer()(Tensor([1.0, 2.0]))) == ["in layer blocks.1.0 of Outer: Inner()"]
+
+
+def test_an_error_in_a_module_that_is_not_a_part_keeps_the_note_of_that_module():
+    hidden = nn.Sequential(nn.MaxPool2d(9))
+
+    class Calls(Module):
+        def forward(self, x):
+            return hidden(x)
+
+    images = Tensor(np.zeros((1, 3, 3, 2), np.float32))
+    assert notes_of(lambda: Calls()(images)) == ["in layer 0 of Sequential: MaxPool2d(kernel_size=9, stride=9)"]
+
+
+def test_other_notes_of_an_error_stay():
+    class Noted(Module):
+        def forward(self, x):
+            error = ValueError("no")
+            error.add_note("because")
+            raise error
+
+    assert notes_of(lambda: nn.Sequential(Noted())(Tensor([1.0]))) == [
+        "because",
+        "in layer 0 of Sequential: Noted()",
+    ]
+
+
+# ---- without weights
+
+
+def test_placeholders_have_shape_and_dtype_and_no_memory():
+    before = minidl.backend.generator_state()
+    with nn.init.placeholders():
+        net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Linear(8, 20_000), nn.Embedding(10_000, 10_000))
+        with nn.init.placeholders():
+            nn.Embedding(3, 4, padding_idx=1)
+        assert nn.init.is_placeholder(nn.init.xavier_normal((3, 4), dtype=np.float64))
+    assert minidl.backend.generator_state() == before
+    assert [p.shape for p in net.parameters()] == [(3, 3, 3, 8), (8,), (8, 20_000), (20_000,), (10_000, 10_000)]
+    for p in net.parameters():
+        assert nn.init.is_placeholder(p.data)
+        assert (p.requires_grad, p.dtype, set(p.data.strides)) == (True, np.float32, {0})
+    assert not nn.init.is_placeholder(nn.Linear(2, 3).weight.data)
+    assert not nn.init.is_placeholder(np.zeros((1, 1)))
+
+
+def test_weights_that_are_loaded_take_the_place_of_placeholders(rng):
+    source = nn.Linear(3, 4)
+    with nn.init.placeholders():
+        net = nn.Linear(3, 4)
+    net.load_state_dict(source.state_dict())
+    assert_same_state(net, source.state_dict())
+    assert not nn.init.is_placeholder(net.weight.data)
 
 
 def test_moving_a_module_to_where_it_is_changes_nothing_for_a_graph():

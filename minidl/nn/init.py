@@ -5,12 +5,16 @@ A sum of `fan` terms has the variance of its terms times `fan`. In our layouts t
     linear (I, O)                     fan_in = I                fan_out = O
     convolution (KH, KW, C/G, F)      fan_in = KH·KW·C/G        fan_out = KH·KW·F      (as PyTorch counts them)
 
-All functions return a new host array, float32 unless dtype says otherwise, drawn from minidl's generator.
+All functions return a new host array, float32 unless dtype says otherwise, drawn from minidl's generator. Inside
+`placeholders()` they draw nothing, and return an array that has its shape only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -66,12 +70,63 @@ def xavier_uniform(shape: tuple[int, ...], gain: float = 1.0, dtype: Any = np.fl
 
 def normal(shape: tuple[int, ...], std: float, dtype: Any = np.float32) -> np.ndarray:
     """Normal with mean 0 and standard deviation std."""
-    return (generator().standard_normal(shape) * std).astype(dtype)
+    return _drawn(shape, dtype, lambda: generator().standard_normal(shape) * std)
 
 
 def uniform(shape: tuple[int, ...], bound: float, dtype: Any = np.float32) -> np.ndarray:
     """Uniform between ±bound."""
-    return generator().uniform(-bound, bound, shape).astype(dtype)
+    return _drawn(shape, dtype, lambda: generator().uniform(-bound, bound, shape))
+
+
+def truncated_normal(shape: tuple[int, ...], std: float, bound: float, dtype: Any = np.float32) -> np.ndarray:
+    """Normal with mean 0 and standard deviation std, where what lies outside ±bound is drawn again.
+
+    Raises: ValueError for a bound below std / 100, where a draw inside would be rare.
+    """
+    if not bound >= std / 100 > 0:
+        raise ValueError(f"truncated_normal: expected std > 0 and bound ≥ std / 100, got std={std!r}, bound={bound!r}")
+
+    def draw() -> np.ndarray:
+        values = generator().standard_normal(shape) * std
+        while (outside := abs(values) > bound).any():
+            values[outside] = generator().standard_normal(int(outside.sum())) * std
+        return values
+
+    return _drawn(shape, dtype, draw)
+
+
+# ------------------------------------------------------------------------------------------------------ placeholders
+
+_state = threading.local()
+
+
+@contextlib.contextmanager
+def placeholders() -> Iterator[None]:
+    """Inside, layers are made without weights: their parameters have shape and dtype, and no memory.
+
+        with nn.init.placeholders():
+            model = models.create("vgg19")  # 143,667,240 parameters, and no array of that size
+
+    It is how a network is counted that need not run, or made that is given its weights at once by `load_state_dict`.
+    Each weight is then one zero, read at every place; nothing is drawn from the generator.
+    """
+    before = getattr(_state, "placeholders", False)
+    _state.placeholders = True
+    try:
+        yield
+    finally:
+        _state.placeholders = before
+
+
+def is_placeholder(array: Any) -> bool:
+    """Whether all elements of an array, more than one, are at one place in memory."""
+    return isinstance(array, np.ndarray) and array.size > 1 and not any(array.strides)
+
+
+def _drawn(shape: tuple[int, ...], dtype: Any, draw: Callable[[], np.ndarray]) -> np.ndarray:
+    if getattr(_state, "placeholders", False):
+        return np.broadcast_to(np.zeros((), dtype), shape)
+    return draw().astype(dtype)
 
 
 def _fan(shape: tuple[int, ...], mode: str) -> int:

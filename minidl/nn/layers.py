@@ -174,7 +174,8 @@ class Embedding(Module):
         weight = init.normal((num_embeddings, embedding_dim), 1.0)
         if padding_idx is not None:
             padding_idx = normalized_row("Embedding", padding_idx, num_embeddings)
-            weight[padding_idx] = 0
+            if not init.is_placeholder(weight):
+                weight[padding_idx] = 0
         self.weight = Parameter(weight)
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.scale_grad_by_freq = scale_grad_by_freq

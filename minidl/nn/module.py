@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from minidl.backend import Device, active, device_of, is_array, is_floating, to_device, to_host
 from minidl.backend import device as as_device
+from minidl.nn.init import is_placeholder
 from minidl.tensor import Tensor, raw
 
 
@@ -18,7 +20,32 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None, device: Any = None) -> None:
-        super().__init__(data, requires_grad, dtype, device)
+        if is_placeholder(data):  # a copy would have the memory that it does without
+            super().__init__(np.zeros((), data.dtype if dtype is None else dtype), requires_grad)
+            self.data = np.broadcast_to(self.data, data.shape)
+        else:
+            super().__init__(data, requires_grad, dtype, device)
+
+
+class Hook:
+    """A function that a module calls before or after each `forward`, until `remove()` or the end of a `with` block."""
+
+    def __init__(self, module: Module, place: str, function: Callable[..., None]) -> None:
+        if not callable(function):
+            raise TypeError(f"hook of {type(module).__name__}: expected a function, got {type(function).__name__}")
+        self._module, self._place, self._function = module, place, function
+        setattr(module, place, (*getattr(module, place), function))
+
+    def remove(self) -> None:
+        """Call it no more. What was removed already stays removed."""
+        others = (function for function in getattr(self._module, self._place) if function is not self._function)
+        setattr(self._module, self._place, tuple(others))
+
+    def __enter__(self) -> Hook:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
 
 
 class Module:
@@ -36,6 +63,9 @@ class Module:
     is part of the state but not learnt (a running mean) is announced with `register_buffer`.
     """
 
+    _before_forward: tuple[Callable[..., None], ...] = ()
+    _after_forward: tuple[Callable[..., None], ...] = ()
+
     def __init__(self) -> None:
         # The order of assignment is the order of everything below. Filled by __setattr__.
         self._parameters: dict[str, Parameter] = {}
@@ -47,7 +77,36 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}.forward is not written")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
+        """What `forward` computes, with the hooks before and after it.
+
+        An error inside gets a note that names the layer in which it happened.
+        """
+        try:
+            for before in self._before_forward:
+                before(self, inputs)
+            output = self.forward(*inputs, **options)
+            for after in self._after_forward:
+                after(self, inputs, output)
+            return output
+        except Exception as error:
+            _note_layer(error, self)
+            raise
+
+    # -- watching
+
+    def register_forward_pre_hook(self, hook: Callable[[Module, tuple[Any, ...]], None]) -> Hook:
+        """Call hook(module, inputs) each time before `forward`, until the Hook that is returned is removed."""
+        return Hook(self, "_before_forward", hook)
+
+    def register_forward_hook(self, hook: Callable[[Module, tuple[Any, ...], Any], None]) -> Hook:
+        """Call hook(module, inputs, output) each time after `forward`, until the Hook that is returned is removed.
+
+            with net.layer1.register_forward_hook(lambda module, inputs, output: print(output.shape)):
+                net(images)
+
+        A hook only watches: what it returns is not looked at.
+        """
+        return Hook(self, "_after_forward", hook)
 
     # -- registration
 
@@ -231,9 +290,33 @@ class Module:
         name = type(self).__name__
         if not self._modules:
             return f"{name}({self.extra_repr()})"
-        lines = [f"({key}): {child!r}" for key, child in self._modules.items()]
+        lines = [f"({keys}): {text}" for keys, text in _grouped({k: repr(m) for k, m in self._modules.items()})]
         inside = "\n".join(lines).replace("\n", "\n  ")
         return f"{name}({self.extra_repr()}\n  {inside}\n)"
+
+
+def _grouped(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Key and text of each; neighbours with one text as one: ("1-3", "3 × " + text)."""
+    for text, group in itertools.groupby(texts, key=lambda key: texts[key]):
+        keys = list(group)
+        yield (keys[0], text) if len(keys) == 1 else (f"{keys[0]}-{keys[-1]}", f"{len(keys)} × {text}")
+
+
+def _note_layer(error: Exception, module: Module) -> None:
+    """Note on the way out of `module`, from the inside to the outside, where in it the error happened.
+
+    The note of an inner module is replaced: at the end there is one, with the innermost module and its dotted name in
+    the outermost.
+    """
+    innermost, note = getattr(error, "_layer", (module, ""))
+    names = [name for name, inside in module.named_modules() if inside is innermost]
+    if not names:  # called by a module that does not hold it: what is known stays
+        return
+    kept = [other for other in getattr(error, "__notes__", []) if other != note]
+    described = repr(innermost) if not innermost._modules else type(innermost).__name__
+    note = f"in layer {names[0]} of {type(module).__name__}: {described}" if names[0] else f"in {described}"
+    error.__notes__ = [*kept, note]
+    error._layer = (innermost, note)  # type: ignore[attr-defined]
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -1,0 +1,81 @@
+"""A summary as a table for people: plain text, or with rules and colours on a terminal that has rich."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from minidl.inspection.summary import Layer, Summary
+
+HEADER = ("layer", "", "output", "parameters", "multiply-adds", "activations", "receptive field", "stride")
+
+
+def text(summary: Summary, depth: int | None = None) -> str:
+    """The layers down to `depth` (None: all) and their sums, as lines of text."""
+    rows = _rows(summary, depth)
+    widths = [max(len(row[i]) for row in (HEADER, *rows)) for i in range(len(HEADER))]
+    lines = [_line(row, widths) for row in (HEADER, *rows)]
+    rule = "─" * max(map(len, lines))
+    return "\n".join((lines[0], rule, *lines[1:-1], rule, lines[-1]))
+
+
+def show(summary: Summary, depth: int | None = None) -> None:
+    """Print the table: with rich, where it is installed and stdout is a terminal."""
+    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
+        print(text(summary, depth))
+        return
+    import rich.box
+    import rich.console
+    import rich.table
+
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_footer=True)
+    *rows, total = _rows(summary, depth)
+    for i, (head, foot) in enumerate(zip(HEADER, total, strict=True)):
+        table.add_column(head, foot, justify="left" if i < 2 else "right", no_wrap=i != 1, overflow="ellipsis")
+    layers = summary.rows(depth)
+    for layer, row in zip(layers, rows, strict=True):
+        holds_next = any(other.name.startswith(f"{layer.name}.") for other in layers)
+        style = "dim" if layer.output_shape is None else "bold" if holds_next else ""
+        table.add_row(*row, style=style)
+    rich.console.Console().print(table)
+
+
+def size(number: int) -> str:
+    """Bytes, in the unit that leaves a few digits."""
+    for unit, power in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= power:
+            return f"{number / power:.3g} {unit}"
+    return f"{number} B"
+
+
+def _rows(summary: Summary, depth: int | None) -> list[Sequence[str]]:
+    """A row of cells for each layer, and one for the sums."""
+    total = summary[""]
+    return [*(_row(layer) for layer in summary.rows(depth)), ("total", total.kind, *_row(total)[2:6], "", "")]
+
+
+def _row(layer: Layer) -> Sequence[str]:
+    name = "  " * (layer.depth - 1) + layer.name.rpartition(".")[2]
+    if layer.output_shape is None:
+        return name, f"{layer.kind} (not run in inference)", "", f"{layer.parameters:,}", "", "", "", ""
+    return (
+        name,
+        layer.kind,
+        "×".join(map(str, layer.output_shape)),
+        f"{layer.parameters:,}" if layer.parameters else "",
+        f"{layer.macs:,}" if layer.macs else "",
+        size(layer.activation_bytes) if layer.activation_bytes else "",
+        "all" if layer.receptive_field is None else _pair(layer.receptive_field),
+        "" if layer.stride is None else _pair(layer.stride),
+    )
+
+
+def _pair(values: tuple[float, float]) -> str:
+    """One number, or 1×7 where the two differ."""
+    return "×".join(f"{v:g}" for v in (values if values[0] != values[1] else values[:1]))
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+    return "  ".join(cells).rstrip()
