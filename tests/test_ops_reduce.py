@@ -292,13 +292,16 @@ RUNNING = {
     "rows of nothing": ((2, 0), 0),
     "all as one row": ((2, 3), None),
     "a scalar as one row": ((), None),
+    "a scalar along its first axis": ((), 0),
+    "a scalar along its last axis": ((), -1),
 }
 
 
 @pytest.mark.parametrize("name", RUNNING)
 def test_cumsum(name, device):
     shape, axis = RUNNING[name]
-    case = Case(lambda x: x.cumsum(axis), (shape,), lambda x: x.cumsum(axis))
+    result = (-1,) if axis is None else shape  # NumPy makes a scalar a vector of one whatever the axis
+    case = Case(lambda x: x.cumsum(axis), (shape,), lambda x: x.cumsum(axis).reshape(result))
     check_value(case, device)
     check_derivatives(case, device)
 
@@ -381,7 +384,8 @@ def test_wrong_axes(op, call, message):
     [
         (lambda x: x.cumsum(2), ValueError, r"cumsum: axis 2 does not exist in a tensor of 2 dimension\(s\)"),
         (lambda x: x.cumsum((0, 1)), ValueError, r"cumsum: axis \(0, 1\) does not exist"),
-        (lambda x: x.sum().cumsum(0), ValueError, "cumsum: axis 0 does not exist in a tensor of 0"),
+        (lambda x: x.sum().cumsum(1), ValueError, "cumsum: axis 1 does not exist"),
+        (lambda x: x.sum().cumsum(-2), ValueError, "cumsum: axis -2 does not exist"),
         (lambda x: x.var(correction="1"), TypeError, "var: correction must be a number, got '1'"),
         (lambda x: x.std(correction=None), TypeError, "std: correction must be a number, got None"),
         (lambda x: x.std(0, True, 1), TypeError, "positional argument"),

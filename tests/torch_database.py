@@ -110,8 +110,12 @@ def subtract(sample, a, b, alpha=1):
 
 
 def times(alpha, b):
-    """alpha · b in the dtype of b; what does not fit wraps around, as PyTorch has it."""
-    return b if alpha == 1 else Tensor(np.asarray(alpha).astype(b.dtype)) * b
+    return b if alpha == 1 else Tensor(wrapped(alpha, b.dtype)) * b
+
+
+def wrapped(alpha, dtype):
+    """alpha in that dtype; what does not fit wraps around, as PyTorch has it."""
+    return np.asarray(alpha).astype(dtype)
 
 
 @call("where")
@@ -128,8 +132,8 @@ def clamp(sample, x, low=None, high=None):
 
 
 def axes(x, dim):
-    """PyTorch's empty tuple of axes means all of them; and a number may be reduced like a vector of one."""
-    return None if dim is None or x.ndim == 0 or (isinstance(dim, tuple | list) and not dim) else dim
+    """PyTorch's empty tuple of axes means all of them."""
+    return None if isinstance(dim, tuple | list) and not dim else dim
 
 
 def reduction(name):
@@ -148,7 +152,7 @@ def prod(sample, x, dim=None, keepdim=False, dtype=None):
 @call("cumsum")
 def cumsum(sample, x, dim, dtype=None):
     x = sample(x) if dtype is None else sample(x).astype(dtype_of(dtype))
-    return x.cumsum(dim) if x.ndim else x * 1
+    return x.cumsum(dim)
 
 
 def dtype_of(torch_dtype):
@@ -214,7 +218,10 @@ def T(sample, x):
 
 @call("transpose")
 def transpose(sample, x, dim0, dim1):
-    return sample(x).swapaxes(dim0, dim1) if x.ndim else sample(x) * 1
+    """PyTorch exchanges the axes of a number as if it were a vector of one; NumPy and minidl say that it has none."""
+    if x.ndim == 0:
+        return sample(x).reshape(1).swapaxes(dim0, dim1).reshape(())
+    return sample(x).swapaxes(dim0, dim1)
 
 
 @call("permute")
@@ -238,7 +245,7 @@ def squeeze(sample, x, dim=None):
     if dim is None:
         return sample(x).squeeze()
     several = dim if isinstance(dim, tuple) else (dim,)
-    ones = tuple(one for one in several if x.ndim and x.shape[one] == 1)
+    ones = tuple(one for one in several if x.ndim == 0 or x.shape[one] == 1)
     return sample(x).squeeze(ones)
 
 
@@ -312,9 +319,10 @@ def getitem(sample, x, index):
 
 @call("gather")
 def gather(sample, x, dim, index):
-    x, index = vector(sample(x)), sample.integers(index)
-    ours = np.atleast_1d(index) if index.size else index.reshape((0,) * x.ndim)  # any shape will do for no index
-    return x.gather(dim, ours).reshape(index.shape)
+    index = sample.integers(index)
+    if index.size == 0:  # PyTorch takes any shape for no index
+        return sample(x).gather(dim, index.reshape((0,) * max(x.ndim, 1))).reshape(index.shape)
+    return sample(x).gather(dim, index)
 
 
 @call("take_along_dim")
@@ -325,22 +333,13 @@ def take_along(sample, x, index, dim=None):
 
 @call("index_add")
 def index_add(sample, x, dim, index, source, alpha=1):
-    y = vector(sample(x)).index_add(dim, np.atleast_1d(sample.integers(index)), times(alpha, vector(sample(source))))
-    return y.reshape(tuple(x.shape))
+    x = sample(x)
+    return x.index_add(dim, sample.integers(index), sample(source), alpha=wrapped(alpha, x.dtype).item())
 
 
 @call("index_select")
 def index_select(sample, x, dim, index):
-    return (
-        vector(sample(x))
-        .index_select(dim, np.atleast_1d(sample.integers(index)))
-        .reshape(() if x.ndim == 0 else (*x.shape[: dim % x.ndim], index.numel(), *x.shape[dim % x.ndim + 1 :]))
-    )
-
-
-def vector(x):
-    """PyTorch lets a number be indexed as if it were a vector of one."""
-    return x if x.ndim else x.reshape(1)
+    return sample(x).index_select(dim, sample.integers(index))
 
 
 @call("sort", "argsort")
@@ -471,7 +470,7 @@ def local_response_norm(sample, x, size, **options):
 
 @call("nn.functional.normalize")
 def normalize(sample, x, dim=1, **options):
-    return F.normalize(vector(sample(x)), dim=dim, **options).reshape(tuple(x.shape))
+    return F.normalize(sample(x), dim=dim, **options)
 
 
 @call("nn.functional.pad constant", "nn.functional.pad reflect", "nn.functional.pad replicate",

@@ -15,6 +15,7 @@ from minidl.autograd import Function
 from minidl.backend import active, array_module, device_of, is_floating
 from minidl.ops.axes import (
     Axis,
+    at_least_1d,
     check_keepdims,
     kept_shape,
     normalized_axes,
@@ -187,6 +188,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 @tensor_method("cumsum")
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """Running sums along `axis`: y[i] = x[0] + … + x[i]. Without an axis, of all elements in one row, as in NumPy.
+    Along axis 0 or −1 a tensor without axes is its own sum, as in PyTorch.
 
     >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).cumsum(axis=1)
     Tensor([[1., 3.],
@@ -194,7 +196,9 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
     """
     if axis is None:
         return CumSum(0)(flatten(x))
-    return CumSum(normalized_axis("cumsum", axis, x.ndim))(x)
+    rows = at_least_1d(x)
+    y = CumSum(normalized_axis("cumsum", axis, rows.ndim))(rows)
+    return y if x.ndim else y.reshape(())
 
 
 @tensor_method("any")
