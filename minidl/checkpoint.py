@@ -23,7 +23,7 @@ import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote
@@ -66,14 +66,7 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
         raise CheckpointError("save: the state is nested too deeply, or contains itself") from error
     except ValueError as error:  # an integer of more digits than Python writes
         raise CheckpointError(f"save: the state cannot be written as JSON: {error}") from error
-    if not path.parent.is_dir():
-        raise CheckpointError(f"{path} cannot be saved: there is no folder {path.parent}; create it first")
-    if path.is_dir():
-        raise CheckpointError(f"{path} cannot be saved: a folder has this name; choose another")
-    try:
-        _replace(path, lambda file: file_format.write(file, text, arrays))
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be saved: {error}") from error
+    replace(path, lambda file: file_format.write(file, text, arrays))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -84,17 +77,24 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     file_format = _format_of(path)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, not a checkpoint")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no checkpoint {path}")
-    try:
+    with reading(path):
         header, arrays = file_format.read(path)
         for name, array in arrays.items():
             if _checksum(array) != header["arrays"][name]:
                 raise ValueError(f"array {name!r} differs from its checksum")
         state: dict[str, Any] = _put_arrays(header["state"], (), arrays)
         return state
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around whatever reads `path`: what goes wrong is told as one of the two errors of `load`."""
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder, not a checkpoint")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    try:
+        yield
     except (CheckpointError, PermissionError, MemoryError):
         raise
     except Exception as error:  # a parser that is fed damaged bytes can raise almost anything
@@ -206,7 +206,7 @@ def _read_npz(path: Path) -> tuple[dict[str, Any], Arrays]:
     return header, arrays
 
 
-def _import_safetensors() -> Any:
+def import_safetensors() -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -217,7 +217,7 @@ def _import_safetensors() -> Any:
 
 
 def _write_safetensors(file: BinaryIO, header: str, arrays: Arrays) -> None:
-    library = _import_safetensors()
+    library = import_safetensors()
     if "__metadata__" in arrays:
         raise CheckpointError('save: state["__metadata__"] is an array; safetensors keeps this name for itself')
     metadata = {HEADER_KEY: header, HEADER_CHECKSUM_KEY: str(zlib.crc32(header.encode()))}
@@ -229,7 +229,7 @@ def _write_safetensors(file: BinaryIO, header: str, arrays: Arrays) -> None:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], Arrays]:
-    with _import_safetensors().safe_open(path, framework="numpy") as file:
+    with import_safetensors().safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         if HEADER_KEY not in metadata:
             raise CheckpointError(
@@ -262,8 +262,15 @@ FORMATS = {
 # --------------------------------------------------------------------------------------------------- the old or the new
 
 
-def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Put what `write` writes in the place of `path`, at once: no reader and no crash ever meets a part of it."""
+def replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Put what `write` writes in the place of `path`, at once: no reader and no crash ever meets a part of it.
+
+    Raises: CheckpointError when the system refuses.
+    """
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path} cannot be saved: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise CheckpointError(f"{path} cannot be saved: a folder has this name; choose another")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # the same folder: a rename across is a copy
     try:
         with open(temporary, "xb") as file:
@@ -271,8 +278,10 @@ def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
             file.flush()
             os.fsync(file.fileno())  # the content is on the disk before the name is
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CheckpointError(f"{path} could not be saved: {error}") from error
         raise
     with contextlib.suppress(OSError):  # not every system can: the new file then gets its name a moment later
         folder = os.open(path.parent, os.O_RDONLY)

@@ -12,12 +12,25 @@ from minidl.backend import generator_state, manual_seed, set_generator_state
 from minidl.gradcheck import GradcheckError, GradcheckReport
 from minidl.operators import compare, operators
 from minidl.tensor import Tensor
-from models import googlenet, preact_resnet, repvgg, resnet, vgg
+from models import (
+    cifar_resnet,
+    googlenet,
+    inception_resnet,
+    inception_v2,
+    inception_v3,
+    inception_v4,
+    preact_resnet,
+    repvgg,
+    resnet,
+    vgg,
+)
+
+Check = tuple[Callable[[], nn.Module], tuple[int, ...]]  # what makes a module, and the shape of its images
 
 # The blocks of each family, each with the shape of an image batch small enough to check every derivative.
-BLOCKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
+BLOCKS: dict[str, dict[str, Check]] = {
     "VGG": {
-        "vgg_stage": (lambda: vgg.vgg_stage(2, 3, convolutions=2), (2, 4, 5, 2)),
+        "vgg_stage": (lambda: vgg.vgg_stage(2, 3, convolutions=2, batch_norm=True), (2, 4, 5, 2)),
     },
     "Inception": {
         "NaiveInception": (lambda: googlenet.NaiveInception(3, 2, 3, 2), (2, 3, 4, 3)),
@@ -35,6 +48,40 @@ BLOCKS: dict[str, dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] = 
     },
 }
 
+# Blocks with many weights, of which one derivative is compared, along a random direction.
+WIDE_BLOCKS: dict[str, Check] = {
+    "ConvReLU": (lambda: googlenet.ConvReLU(3, 4, 3, padding=1), (2, 4, 5, 3)),
+    "FactorizedInception": (
+        lambda: inception_v2.FactorizedInception(3, 2, 2, 3, 2, 3, nn.AvgPool2d(3, stride=1, padding=1), 2),
+        (2, 4, 5, 3),
+    ),
+    "StridedInception": (lambda: inception_v2.StridedInception(3, 2, 3, 2, 3), (2, 4, 6, 3)),
+    "inception_v3.InceptionA": (lambda: inception_v3.InceptionA(4, 5), (2, 6, 5, 4)),
+    "inception_v3.ReductionA": (lambda: inception_v3.ReductionA(4), (2, 7, 6, 4)),
+    "inception_v3.InceptionB": (lambda: inception_v3.InceptionB(4, 6), (2, 5, 4, 4)),
+    "inception_v3.ReductionB": (lambda: inception_v3.ReductionB(4), (2, 7, 6, 4)),
+    "inception_v3.InceptionC": (lambda: inception_v3.InceptionC(4), (2, 3, 4, 4)),
+    "inception_v3.AuxiliaryHead": (lambda: inception_v3.AuxiliaryHead(4, 7), (3, 17, 17, 4)),
+    "inception_v4.stem": (lambda: nn.Sequential(*inception_v4.stem(2)), (2, 43, 44, 2)),
+    "inception_v4.InceptionA": (lambda: inception_v4.InceptionA(4), (2, 5, 4, 4)),
+    "inception_v4.ReductionA": (lambda: inception_v4.ReductionA(4, 3, 5, 6, 7), (2, 7, 6, 4)),
+    "inception_v4.InceptionB": (lambda: inception_v4.InceptionB(4), (2, 5, 4, 4)),
+    "inception_v4.ReductionB": (lambda: inception_v4.ReductionB(4), (2, 7, 6, 4)),
+    "inception_v4.InceptionC": (lambda: inception_v4.InceptionC(4), (2, 3, 4, 4)),
+    "inception_resnet.stem": (lambda: nn.Sequential(*inception_resnet.stem_v1(2)), (2, 43, 44, 2)),
+    "inception_resnet.Mixed5b": (inception_resnet.Mixed5b, (2, 4, 3, 192)),
+    "InceptionResNetA": (lambda: inception_resnet.InceptionResNetA(6, (5, 7)), (2, 5, 4, 6)),
+    "InceptionResNetB": (lambda: inception_resnet.InceptionResNetB(6, (2, 3, 4, 5)), (2, 5, 4, 6)),
+    "InceptionResNetC": (lambda: inception_resnet.InceptionResNetC(6, (2, 3, 4, 5)), (2, 5, 4, 6)),
+    "inception_resnet.ReductionB": (lambda: inception_resnet.ReductionB(4, (5, 6, 7)), (2, 7, 6, 4)),
+    "PreActResNet": (
+        lambda: preact_resnet.PreActResNet(preact_resnet.PreActBlock, (1, 1), (3, 4), num_classes=3, in_channels=2),
+        (2, 9, 8, 2),
+    ),
+    "PlainBlock": (lambda: cifar_resnet.PlainBlock(2, 3, stride=2), (2, 5, 4, 2)),
+    "PaddedShortcut": (lambda: resnet.BasicBlock(2, 4, stride=2, shortcut="A"), (2, 5, 4, 2)),
+}
+
 
 def blocks(family: str | None = None) -> Iterator[str]:
     """The names of the blocks of one family, or of all."""
@@ -44,14 +91,15 @@ def blocks(family: str | None = None) -> Iterator[str]:
 
 
 def names() -> list[str]:
-    """Everything that `run` knows: operators, blocks, networks."""
-    return [*operators(), *blocks(), *models.names()]
+    """Everything that `run` knows: operators, blocks, small networks."""
+    return [*operators(), *blocks(), *WIDE_BLOCKS, *models.SMALL]
 
 
 def run(name: str) -> list[GradcheckReport]:
     """Check the operator, block or network `name`: a report on first derivatives and one on second ones.
 
-    Of operators and blocks every derivative is compared, of whole networks one along a random direction.
+    Of operators and blocks every derivative is compared; of wide blocks and whole networks one, along a random
+    direction.
     Raises: GradcheckError where backward and differences disagree; KeyError for an unknown name.
     """
     if name in operators():
@@ -60,7 +108,9 @@ def run(name: str) -> list[GradcheckReport]:
         if name in family:
             build, shape = family[name]
             return check_module(build, shape, fast=False)
-    if name in models.names():
+    if name in WIDE_BLOCKS:
+        return check_module(*WIDE_BLOCKS[name], fast=True)
+    if name in models.SMALL:
         return check_module(lambda: models.create(name), (4, 8, 8, 1), fast=True)
     raise KeyError(name)
 

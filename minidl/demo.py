@@ -115,7 +115,7 @@ def check_blocks(family: str) -> float:
 def compare_fused(model: RepVGG, test: ArrayDataset, rounds: int = 30) -> dict[str, float]:
     """Fuse a trained RepVGG to its plain form; compare outputs, and the time they take, in turn."""
     model.eval()
-    plain = model.fuse()
+    plain = models.to_deploy(model)
     images = Tensor(test.images, device=next(model.parameters()).device)
     seconds: dict[str, list[float]] = {"branches": [], "plain": []}
     with no_grad():

@@ -15,12 +15,26 @@ from minidl.autograd import Function
 from minidl.gradcheck import GradcheckError
 from minidl.ops.activation import Tanh
 from minidl.ops.norm import BatchNorm
-from models.resnet import BasicBlock
+from models.cifar_resnet import CifarResNet
+from models.googlenet import GoogLeNet
+from models.inception_resnet import InceptionResNet, InceptionResNetV2
+from models.inception_v2 import BNInception
+from models.inception_v3 import InceptionV3
+from models.inception_v4 import InceptionV4
+from models.resnet import BasicBlock, ResNet
 
+# Of these the blocks are checked; the small networks are checked as a whole.
+WHOLE_NETWORKS = (
+    *(BNInception, CifarResNet, GoogLeNet, InceptionResNet, InceptionResNetV2, InceptionV3, InceptionV4),
+    ResNet,
+)
 LARGE = ("NaiveInception", "Inception")  # every derivative of these takes several seconds
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in checks.names()])
+EVERY_DERIVATIVE = [name for name in checks.names() if name not in checks.WIDE_BLOCKS]
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in EVERY_DERIVATIVE])
 def test_first_and_second_derivatives(name):
     state = minidl.backend.generator_state()
     first, second = checks.run(name)
@@ -29,7 +43,7 @@ def test_first_and_second_derivatives(name):
         assert report.compared >= 1
         assert report.worst_relative < 1e-5
         assert np.isfinite(report.worst_absolute)
-    if name not in models.names():
+    if name not in models.SMALL:
         inputs, outputs = sizes_of(name)
         assert first.compared == inputs * outputs, "not every derivative was compared"
         # Of each gradient (some inputs may have none) to each input, and to each upstream gradient.
@@ -99,9 +113,10 @@ def differentiate_twice(function, inputs):
 
 
 def test_every_block_and_network_is_checked():
-    """Every module of models/ is a block of a family, a network that is created by name, or a part of those."""
-    reached = {type(part) for build, _ in of_families() for part in build().modules()}
-    reached |= {type(part) for name in models.names() for part in models.create(name).modules()}
+    """Every module of models/ is a block that is checked, or a part of one, or a whole network."""
+    reached = {type(part) for build, _ in (*of_families(), *checks.WIDE_BLOCKS.values()) for part in build().modules()}
+    reached |= {type(part) for name in models.SMALL for part in models.create(name).modules()}
+    reached |= set(WHOLE_NETWORKS)
     defined = {
         member
         for module in submodules(models)
@@ -110,7 +125,15 @@ def test_every_block_and_network_is_checked():
     }
     assert len(defined) >= 10
     assert {kind.__name__ for kind in defined - reached} == set()
-    assert set(checks.blocks()) | set(models.names()) | set(checks.operators()) == set(checks.names())
+    every = {*checks.blocks(), *checks.WIDE_BLOCKS, *models.SMALL, *checks.operators()}
+    assert every == set(checks.names())
+    assert len(checks.names()) == len(every), "a name stands for two"
+
+
+def test_wide_blocks_are_checked_along_one_direction():
+    """(All of them are, in the tests of their files.)"""
+    for name in ("PlainBlock", "InceptionResNetC"):
+        assert [report.compared for report in checks.run(name)] == [1, 1]
 
 
 def of_families():

@@ -13,7 +13,7 @@ from minidl import functional as F
 from minidl.optim import SGD
 
 BLOCKS = {name: build for family in checks.BLOCKS.values() for name, build in family.items()}
-every_network = pytest.mark.parametrize("name", models.names())
+every_network = pytest.mark.parametrize("name", models.SMALL)
 every_block = pytest.mark.parametrize(("build", "shape"), BLOCKS.values(), ids=BLOCKS)
 
 
@@ -34,8 +34,12 @@ def loss(outputs, targets):
 # ---------------------------------------------------------------------------------------------------- the registry
 
 
-def test_names_are_the_four_families():
-    assert models.names() == ["vgg_small", "inception_small", "repvgg_small", "resnet_small"]
+def test_names_are_those_of_the_functions():
+    assert models.SMALL == ["vgg_small", "inception_small", "repvgg_small", "resnet_small"]
+    assert models.names()[:4] == models.SMALL
+    assert len(models.names()) == len(set(models.names())) == 53
+    builders = [builder for family in models.FAMILIES.values() for builder in family]
+    assert [builder.__name__ for builder in builders] == models.names()
 
 
 def test_names_is_a_list_of_its_own():
@@ -47,9 +51,9 @@ def test_names_is_a_list_of_its_own():
     ("wrong", "message"),
     [
         ("resnet_smal", "unknown model 'resnet_smal': did you mean resnet_small"),
-        ("repvgg", "unknown model 'repvgg': did you mean repvgg_small"),
+        ("repvgg", "unknown model 'repvgg': did you mean repvgg_"),
         ("VGG_small", "unknown model 'VGG_small': did you mean .*vgg_small"),
-        ("", "unknown model '': known are vgg_small, inception_small, repvgg_small, resnet_small"),
+        ("", "unknown model '': known are vgg_small, inception_small, .*, preact_resnet1001$"),
         ("transformer", "unknown model 'transformer'"),
     ],
 )
@@ -74,7 +78,7 @@ def test_created_as_by_its_own_function(name):
 @pytest.mark.parametrize("size", [(8, 8), (16, 16), (32, 32), (9, 13), (31, 17), (15, 8)], ids=str)
 @every_network
 def test_every_size(name, size, in_channels, num_classes, rng):
-    net = models.create(name, num_classes, in_channels)
+    net = models.create(name, num_classes=num_classes, in_channels=in_channels)
     x = images(rng, 2, *size, in_channels)
     for training in (True, False):
         outputs = as_tuple(net.train(training)(x))
@@ -139,7 +143,7 @@ def test_state_round_trip(name, rng):
 
 @every_network
 def test_state_of_another_network_is_refused(name):
-    other = next(candidate for candidate in models.names() if candidate != name)
+    other = next(candidate for candidate in models.SMALL if candidate != name)
     with pytest.raises(ValueError, match="missing: "):
         models.create(name).load_state_dict(models.create(other).state_dict())
 

@@ -13,7 +13,7 @@ from judge import assert_close
 import minidl
 from minidl import Tensor, nn
 
-PUBLISHED = json.loads((Path(__file__).parent / "reference" / "block_keys.json").read_text())
+PUBLISHED = Path(__file__).parent / "reference" / "state_dict_keys"  # a file for each network
 
 
 # ------------------------------------------------------------------------------------------------------ building twins
@@ -80,9 +80,10 @@ def torch_shapes(module):
     return {name: list(to_torch(array).shape) for name, array in module.state_dict().items()}
 
 
-def published(network, prefix):
-    """{name: shape} of one block of a published checkpoint (torchvision's, the RepVGG repository's)."""
-    found = {name.removeprefix(prefix): shape for name, shape in PUBLISHED[network].items() if name.startswith(prefix)}
+def published(network, prefix=""):
+    """{name: shape} of a published checkpoint (torchvision's, timm's, the RepVGG repository's), or of a block in it."""
+    names = json.loads((PUBLISHED / f"{network}.json").read_text())
+    found = {name.removeprefix(prefix): shape for name, shape in names.items() if name.startswith(prefix)}
     assert found, f"no {prefix} in {network}"
     return found
 

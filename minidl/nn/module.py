@@ -227,7 +227,7 @@ class Module:
                 f"load_state_dict: the state does not fit {type(self).__name__}:\n  " + "\n  ".join(problems)
             )
         loaded = {
-            name: to_device(np.array(_host(state[name]), dtype=own[name].dtype), own[name].device)
+            name: to_device(np.array(_host(state[name]), dtype=own[name].dtype, order="C"), own[name].device)
             for name in own
             if name in state
         }
