@@ -1,4 +1,4 @@
-"""The command line: `minidl demo`, `minidl train`, `minidl gradcheck`, `minidl doctor`."""
+"""The command line: `minidl demo`, `train`, `summary`, `gradcheck`, `doctor`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,10 +22,16 @@ from minidl.checkpoint import CheckpointError
 from minidl.data import DataLoader
 from minidl.evaluation import evaluate
 from minidl.gradcheck import GradcheckError, GradcheckReport
+from minidl.inspection.summary import summary
+from minidl.inspection.tables import show
 from minidl.names import build, fault_of, try_out, unknown
+from minidl.nn import init
 from minidl.recipe import Recipe, load_data, make_trainer
 from minidl.train import TrainingDiverged, TrainingInterrupted
 from minidl.version import __version__
+from models.published import agreeing as forms_agreeing
+from models.published import forms_of
+from models.repvgg import custom_l2, custom_l2_kernels
 
 DEFAULTS = Recipe()
 RECIPE_OPTIONS = [field.name for field in dataclasses.fields(Recipe)]
@@ -63,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         OSError,
         ValueError,
     ) as error:
-        print(f"minidl {options.command}: {error}", file=sys.stderr)
+        print(f"minidl {options.command}: {error}", *getattr(error, "__notes__", ()), sep="\n  ", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
         when = f" after {interruption.epoch} epoch(s)" if isinstance(interruption, TrainingInterrupted) else ""
@@ -97,14 +104,16 @@ def _train(options: argparse.Namespace) -> int:
             else f"{directory} already holds a run; add --resume to go on with it, or choose another --output"
         )
     recipe = Recipe(**{name: getattr(options, name) for name in RECIPE_OPTIONS})
-    train_set, test_set = load_data(options.data)
-    size, K = train_set.images.shape[1:], int(train_set.labels.max()) + 1
+    train_set, test_set = load_data(options.data, recipe.image_size)
+    images = train_set.batch([0, 1])[0]  # two: normalisation in training needs more than one value
+    size, K = images.shape[1:], int(train_set.labels.max()) + 1
     print(f"{len(train_set):,} training and {len(test_set):,} test images of {'×'.join(map(str, size))}, {K} classes")
     manual_seed(recipe.seed)
     with fault_of(options.model):
-        model = build(options.model, num_classes=K, in_channels=size[-1])
-        try_out(model, train_set.images[:2], num_classes=K)
-    trainer = make_trainer(model, (train_set, test_set), recipe, directory)
+        model = build(options.model, num_classes=K, in_channels=size[-1], **_form(options))
+        try_out(model, images, num_classes=K)
+    own = (custom_l2, custom_l2_kernels(model)) if options.custom_l2 else (None, ())
+    trainer = make_trainer(model, (train_set, test_set), recipe, directory, *own)
     _keep_options(options, directory / "options.json")
     if options.resume:
         print(f"resumed after epoch {trainer.resume()}")
@@ -115,10 +124,16 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _form(options: argparse.Namespace) -> dict[str, str]:
+    """Which form of the network was asked for."""
+    return {} if options.variant is None else {"variant": options.variant}
+
+
 def _keep_options(options: argparse.Namespace, path: Path) -> None:
     """Write down what a new run is; a resumed one must be the same. The device may change."""
     numbers = {"--" + name.replace("_", "-"): getattr(options, name) for name in RECIPE_OPTIONS if name != "device"}
     asked = {"MODEL": options.model, "--data": options.data, **numbers}
+    asked |= {"--variant": options.variant, "--custom-l2": options.custom_l2}
     if not options.resume:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asked, indent=2) + "\n")
@@ -129,6 +144,36 @@ def _keep_options(options: argparse.Namespace, path: Path) -> None:
             raise UsageError(
                 f"{path.parent} was begun with {', '.join(differing)}: give the same to go on, or another --output"
             )
+
+
+def _summary(options: argparse.Namespace) -> int:
+    form = _form(options) | ({"deploy": True} if options.deploy else {})
+    published = forms_of(options.model)
+    shape = options.input or (published[0].input if published else (8, 8, 1))
+    K = options.classes or (published[0].classes if published else 10)
+    with fault_of(options.model), init.placeholders():
+        model = build(options.model, num_classes=K, in_channels=shape[-1], **form)
+    counted = summary(model, shape, training=options.training)
+    agreeing = forms_agreeing(counted.parameters, counted.macs, shape)
+    if options.json:
+        names = [{"network": same.network, "source": same.source, "paper": same.paper} for same in agreeing]
+        print(json.dumps(counted.as_dict() | {"agrees_with": names}, indent=2))
+        return 0
+    print(f"{options.model} for one image of {'×'.join(map(str, shape))}, {K} classes")
+    show(counted, options.depth)
+    for same in agreeing:
+        print(f"agrees to the digit with {same.network}: {same.source}")
+    for line in dict.fromkeys(line for same in agreeing for line in same.paper):
+        print(f"printed in the paper: {line}")
+    if published and not agreeing:
+        print("agrees with none of the published figures, which are for:")
+        for other in published:
+            asked = "".join(f" {name}={value}" for name, value in other.options.items())
+            print(
+                f"  {other.source}:{asked} {'×'.join(map(str, other.input))}, {other.classes} classes; "
+                f"{other.parameters:,} parameters, {other.macs:,} multiply-adds"
+            )
+    return 0
 
 
 def _gradcheck(options: argparse.Namespace) -> int:
@@ -179,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_demo(commands)
     _add_train(commands)
+    _add_summary(commands)
     _add_gradcheck(commands)
     commands.add_parser(
         "doctor",
@@ -215,14 +261,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         help="train one network",
         description="Train a network by SGD with Nesterov momentum and a cosine learning rate; each epoch is saved.",
     )
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help=(
-            f"{', '.join(models.names())}, or one of your own as FILE.py:NAME, a class or function that is called with "
-            "num_classes= and in_channels="
-        ),
-    )
+    _add_model(parser)
     parser.add_argument(
         "--data",
         default="digits",
@@ -239,9 +278,57 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         default = getattr(DEFAULTS, name)
         flag = "--" + name.replace("_", "-")
         parser.add_argument(flag, type=kind, default=default, metavar="X", help=f"{text} (default %(default)s)")
+    text = "resize the images to X×X (default: as they are); the larger networks need it"
+    parser.add_argument("--image-size", type=_positive, default=DEFAULTS.image_size, metavar="X", help=text)
+    text = "RepVGG's own weight decay, which regularises the kernel that the branches add up to"
+    parser.add_argument("--custom-l2", action="store_true", help=text)
     _add_common(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="where checkpoints go (default runs/MODEL)")
     parser.set_defaults(run=_train)
+
+
+def _add_summary(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "summary",
+        help="count a network: shapes, parameters, multiply-adds, activations, receptive fields",
+        description=(
+            "Print, for each layer of a network, what it gives for one image: shape, parameters, multiply-adds (those "
+            "of convolutions and linear layers), memory of the results, receptive field and stride; and the sums, with "
+            "the published figures that they agree with. Nothing is computed, and no weight takes memory."
+        ),
+    )
+    _add_model(parser)
+    text = "the image, as 224x224x3 or 224 (default: the published one, or 8x8x1)"
+    parser.add_argument("--input", type=_image_shape, metavar="HxWxC", help=text)
+    text = "how many (default: as published, or 10)"
+    parser.add_argument("--classes", type=_positive, metavar="K", help=text)
+    text = "in the form in which it is run: batch normalisation folded, RepVGG's branches merged"
+    parser.add_argument("--deploy", action="store_true", help=text)
+    parser.add_argument("--training", action="store_true", help="as in training, with auxiliary heads")
+    text = "how deep to look into layers of layers (default %(default)s)"
+    parser.add_argument("--depth", type=_positive, default=2, metavar="D", help=text)
+    parser.add_argument("--json", action="store_true", help="all layers at any depth, for a program to read")
+    parser.set_defaults(run=_summary)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    lines = ["networks:"]
+    for family, builders in models.FAMILIES.items():
+        names = ", ".join(builder.__name__ for builder in builders)
+        lines.append(textwrap.fill(f"{family}: {names}", 100, initial_indent="  ", subsequent_indent="    "))
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = textwrap.fill(parser.description or "", 100)
+    parser.epilog = "\n".join(lines)
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help=(
+            "a network by its name (they are listed below), or one of your own as FILE.py:NAME, a class or function "
+            "that is called with num_classes= and in_channels="
+        ),
+    )
+    text = 'a form of the network other than the usual one, such as "paper" for resnet50 or googlenet'
+    parser.add_argument("--variant", metavar="NAME", help=text)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -274,6 +361,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _image_shape(text: str) -> tuple[int, ...]:
+    sizes = text.lower().replace("×", "x").split("x")
+    if len(sizes) not in (1, 3) or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise argparse.ArgumentTypeError(f"expected an image as 224x224x3 or 224, got {text!r}")
+    return tuple(map(int, sizes)) if len(sizes) == 3 else (int(text), int(text), 3)
 
 
 def _seed(text: str) -> int:

@@ -31,6 +31,8 @@ OPTIONAL = {
     "pytest": ("the tests", "test"),
     "hypothesis": ("the tests", "test"),
     "torch": ("comparisons with PyTorch", "bench"),
+    "torchvision": ("comparisons with its networks", "compare"),
+    "timm": ("comparisons with its networks", "compare"),
 }
 
 

@@ -73,6 +73,11 @@ def main_and_auxiliary(output: Any) -> tuple[Any, ...]:
     return output if isinstance(output, tuple) else (output,)
 
 
+def auxiliary_weight(model: Module) -> float:
+    """How much the loss of an auxiliary head counts: the model's own `aux_weight`, or 0.3, as in GoogLeNet (§5)."""
+    return float(getattr(model, "aux_weight", 0.3))
+
+
 def training_loss(output: Any, labels: Any, loss: Loss, aux_weight: float) -> tuple[Tensor, Tensor]:
     """The loss that training minimises, and the main scores.
 

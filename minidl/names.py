@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -25,20 +26,28 @@ class ModelError(ValueError):
     """A model that is not there, or cannot be used; the message says where the fault is."""
 
 
-def build(spec: str, num_classes: int, in_channels: int) -> Module:
+def build(spec: str, num_classes: int, in_channels: int, **options: Any) -> Module:
     """A new model: `spec` is one of `models.names()`, or FILE.py:NAME of a class or function that makes a Module.
+
+    options   what else the user asked for, such as a variant
 
     Raises: ModelError, or ValueError for a name that `models` does not know; and whatever the code in FILE.py raises.
     """
     path, colon, name = spec.rpartition(":")
+    options |= {"num_classes": num_classes, "in_channels": in_channels}
     if not colon:
-        return models.create(spec, num_classes, in_channels)
+        try:
+            return models.create(spec, **options)
+        except TypeError as error:
+            if "unexpected keyword argument 'variant'" not in str(error):
+                raise
+            raise ModelError(f"{spec} comes in one form only; leave out variant={options['variant']!r}") from None
     module = _import_file(path)
     builder = getattr(module, name, None)
     if not callable(builder):
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         raise ModelError(f"{path}: {unknown('class or function', name, own)}")
-    model = builder(num_classes=num_classes, in_channels=in_channels)
+    model = builder(**options)
     if not isinstance(model, Module):
         raise ModelError(f"{spec}(num_classes=..., in_channels=...) must give a minidl.nn.Module, not {model!r:.60}")
     return model

@@ -6,16 +6,18 @@ images shifted by up to a pixel: nothing a reader has to look up twice, and the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minidl import functional as F
 from minidl.data import ArrayDataset, DataLoader
 from minidl.data.digits import digits
-from minidl.data.transforms import RandomShift
-from minidl.nn import Module
+from minidl.data.transforms import Compose, RandomShift, Resize
+from minidl.nn import Module, Parameter
 from minidl.optim import SGD, CosineAnnealingLR
 from minidl.train import Trainer
 
@@ -30,6 +32,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.05
+    image_size: int | None = None
     seed: int = 0
     device: str = "cpu"
 
@@ -37,17 +40,20 @@ class Recipe:
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def load_data(name: str) -> tuple[ArrayDataset, ArrayDataset]:
+def load_data(name: str, image_size: int | None = None) -> tuple[ArrayDataset, ArrayDataset]:
     """The training and test images of "digits", or of a `.npz` file; training images are shifted by up to a pixel.
+
+    With an image_size, batches are resized to that many rows and columns as they are read, after the shift.
 
     The file holds train_images (N, H, W, C) or (N, H, W), bytes or floating, train_labels (N,), the classes numbered
     0, 1, 2, ... without gaps, and test_images and test_labels like them. Bytes are scaled to [0, 1].
 
     Raises: ValueError that names the file and what is wrong in it; OSError when it cannot be opened.
     """
-    shift = RandomShift(1)
+    for_test = None if image_size is None else Resize(image_size)
+    for_training = RandomShift(1) if for_test is None else Compose([RandomShift(1), for_test])
     if name == "digits":
-        return digits("train", shift), digits("test")
+        return digits("train", for_training), digits("test", for_test)
     arrays = _read_arrays(name)
     train_images, test_images = (_images(name, key, arrays[key]) for key in ("train_images", "test_images"))
     if train_images.shape[1:] != test_images.shape[1:]:
@@ -68,7 +74,7 @@ def load_data(name: str) -> tuple[ArrayDataset, ArrayDataset]:
             f"{name}: test_labels must be classes of train_labels, 0 to {classes[-1]}; they go from "
             f"{test_labels.min()} to {test_labels.max()}"
         )
-    return ArrayDataset(train_images, train_labels, shift), ArrayDataset(test_images, test_labels)
+    return ArrayDataset(train_images, train_labels, for_training), ArrayDataset(test_images, test_labels, for_test)
 
 
 def _read_arrays(name: str) -> dict[str, np.ndarray]:
@@ -115,18 +121,30 @@ def _labels(name: str, key: str, labels: np.ndarray, count: int) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def make_trainer(model: Module, data: tuple[ArrayDataset, ArrayDataset], recipe: Recipe, directory: Path) -> Trainer:
+def make_trainer(
+    model: Module,
+    data: tuple[ArrayDataset, ArrayDataset],
+    recipe: Recipe,
+    directory: Path,
+    penalty: Callable[[Module], Any] | None = None,
+    penalized: Sequence[Parameter] = (),
+) -> Trainer:
     """A Trainer that trains `model` on `data` by the recipe and keeps its checkpoints in `directory`.
+
+    penalty    a regularisation of the model's own, a scalar: half the weight decay times it is added to the loss
+    penalized  the parameters that it regularises, which then have no other weight decay
 
     Raises: ValueError for a number of the recipe that cannot be.
     """
     train_set, test_set = data
+    other = {id(p) for p in penalized}
     if recipe.batch_size > len(train_set):
         raise ValueError(f"a batch of {recipe.batch_size} images is more than the {len(train_set)} training images")
+    weights = [p for p in model.parameters() if p.ndim > 1]
     optimizer = SGD(
         [
-            {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in model.parameters() if p.ndim <= 1]},
+            {"params": [p for p in weights if id(p) not in other], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in model.parameters() if p.ndim <= 1 or id(p) in other]},
         ],
         lr=recipe.lr,
         momentum=recipe.momentum,
@@ -141,4 +159,5 @@ def make_trainer(model: Module, data: tuple[ArrayDataset, ArrayDataset], recipe:
         loss=lambda scores, labels: F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing),
         device=recipe.device,
         directory=directory,
+        penalty=None if penalty is None else lambda net: 0.5 * recipe.weight_decay * penalty(net),
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from minidl import functional as F
 from minidl.backend import Device, active, generator_state, set_generator_state, to_device
 from minidl.backend import device as as_device
 from minidl.data import DataLoader
-from minidl.evaluation import Loss, evaluate, summed, training_loss
+from minidl.evaluation import Loss, auxiliary_weight, evaluate, summed, training_loss
 from minidl.nn import Module
 from minidl.optim import Optimizer, Schedule
 from minidl.progress import Silent, display
@@ -52,7 +52,7 @@ class TrainingDiverged(RuntimeError):
 class History:
     """How training went: one list for each quantity, one entry for each finished epoch."""
 
-    # What is minimised, with auxiliary losses and label smoothing if any: its mean while the weights were changing.
+    # What is minimised, with auxiliary losses, label smoothing and penalty: its mean while the weights were changing.
     train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     test_loss: list[float] = field(default_factory=list)  # after the epoch; empty without test data
@@ -100,7 +100,8 @@ class Trainer:
                  so far (among equals, the lowest test loss). Those of an earlier run are replaced. None: none are kept
     progress     show a bar on a terminal (with rich installed), otherwise a line an epoch
     aux_weight   a model may return (scores, *auxiliary_scores) in training; each auxiliary loss is then added with this
-                 weight (GoogLeNet: Szegedy et al., arXiv 1409.4842, §5)
+                 weight. None: the model's own `aux_weight`, or 0.3 (GoogLeNet: Szegedy et al., arXiv 1409.4842, §5)
+    penalty      penalty(model), a scalar, is added to the loss of each step: a regularisation of the weights
 
     `history` has what was measured. Nothing is read back from a GPU between the first and the last batch of an epoch.
     """
@@ -116,7 +117,8 @@ class Trainer:
         device: str | Device = "cpu",
         directory: str | os.PathLike[str] | None = None,
         progress: bool = True,
-        aux_weight: float = 0.3,
+        aux_weight: float | None = None,
+        penalty: Callable[[Module], Tensor] | None = None,
     ) -> None:
         for name, loader in {"train_loader": train_loader, "test_loader": test_loader}.items():
             if not isinstance(loader, DataLoader) and (loader is not None or name == "train_loader"):
@@ -128,7 +130,8 @@ class Trainer:
             raise ValueError("Trainer: the optimizer has none of this model's parameters; nothing would be learnt")
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train_loader, self.test_loader = train_loader, test_loader
-        self.loss, self.aux_weight, self.progress = loss, aux_weight, progress
+        self.loss, self.penalty, self.progress = loss, penalty, progress
+        self.aux_weight = auxiliary_weight(model) if aux_weight is None else aux_weight
         self.device = as_device(device)
         self.directory = None if directory is None else Path(directory)
         self.history = History()
@@ -188,6 +191,8 @@ class Trainer:
         for images, labels in self.train_loader:
             images, labels = to_device(images, self.device), to_device(labels, self.device)
             loss, scores = training_loss(self.model(Tensor(images)), labels, self.loss, self.aux_weight)
+            if self.penalty is not None:
+                loss = loss + self.penalty(self.model)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

@@ -99,7 +99,7 @@ def test_help_explains_every_option(capsys, command, monkeypatch):
     for option in re.findall(r"--[a-z-]+", usage):
         line = next(line for line in listed if option in line)
         assert re.search(r"\S {2,}\S", line.strip()), f"{option} has no explanation"
-    for name in {"train": models.names(), "gradcheck": checks.names()}.get(command, []):
+    for name in {"train": models.names(), "summary": models.names(), "gradcheck": checks.names()}.get(command, []):
         assert re.search(rf"\b{name}\b", "\n".join(out))
 
 
@@ -131,6 +131,12 @@ def test_the_defaults_in_the_help_are_those_of_the_recipe(capsys, monkeypatch):
         ("train resnet_small --momentum -1", "momentum must be a finite number of at least 0, got -1"),
         ("train resnet_small --data data.npz --batch-size 21", "a batch of 21 images is more than the 20 "),
         ("train resnet_small --output data.npz", "data.npz"),
+        ("train resnet_small --variant paper", "resnet_small comes in one form only; leave out variant='paper'"),
+        ("train resnet18 --variant papr", "variant must be"),
+        ("train vgg11 --data data.npz --custom-l2 --image-size 32", "expected a network with a RepVGGBlock"),
+        ("summary resnt50", "minidl summary: unknown model 'resnt50': did you mean resnet50"),
+        ("summary resnet50 --variant papr", "papr"),
+        ("summary nowhere.py:Net", "nowhere.py: no such Python file"),
         ("demo --device tpu", "minidl demo: device: expected"),
         ("demo --output data.npz", "data.npz"),
     ],
@@ -157,6 +163,11 @@ def test_a_usage_error_is_one_line_and_leaves_nothing(capsys, folder, arguments,
         ("train resnet_small --batch-size -3", "--batch-size: expected a whole number of at least 1, got '-3'"),
         ("train resnet_small --seed -1", "--seed: expected a whole number of at least 0, got '-1'"),
         ("train resnet_small --lr fast", "--lr: invalid float value: 'fast'"),
+        ("train resnet_small --image-size 0", "--image-size: expected a whole number of at least 1, got '0'"),
+        ("summary resnet18 --input 224x224", "--input: expected an image as 224x224x3 or 224, got '224x224'"),
+        ("summary resnet18 --input 0x8x3", "--input: expected an image as 224x224x3 or 224, got '0x8x3'"),
+        ("summary resnet18 --depth 0", "--depth: expected a whole number of at least 1, got '0'"),
+        ("summary resnet18 --classes x", "--classes: expected a whole number of at least 1, got 'x'"),
         ("demo --epochs none", "--epochs: expected a whole number of at least 1, got 'none'"),
     ],
 )
@@ -201,7 +212,8 @@ def test_a_model_that_does_not_fit_the_data_is_found_before_anything_is_written(
     Path("net.py").write_text(Path("net.py").read_text().replace("64 * in_channels", "65 * in_channels"))
     status, _, err = run(capsys, "train", "net.py:Net", *TRAIN[2:])
     assert (status, err[0]) == (2, "minidl train: net.py:Net failed:")
-    assert err[-1].startswith("ValueError: linear: input (2, 64) does not fit weight (65, 3)")
+    assert err[-2].startswith("ValueError: linear: input (2, 64) does not fit weight (65, 3)")
+    assert err[-1] == "in layer fc of Net: Linear(65, 3)"
     assert not Path("runs").exists()
 
 
@@ -237,6 +249,102 @@ def test_a_model_of_ones_own(capsys):
     write_net(factor=2)
     assert run(capsys, "train", "net.py:Net", *TRAIN[2:])[0] == 0
     assert Path("runs/net-Net/last.npz").exists()
+
+
+def test_a_network_that_runs_out_of_pixels_says_in_which_layer(capsys):
+    status, _, err = run(capsys, "train", "vgg11", *TRAIN[2:])
+    assert status == 2
+    assert err == [
+        "minidl train: max_pool2d: a window of 2×2 does not fit into an image of 1×1 padded to 1×1",
+        "  in layer features.15 of VGG: MaxPool2d(kernel_size=2, stride=2)",
+    ]
+    assert not Path("runs").exists()
+
+
+def test_a_larger_network_on_larger_images(capsys):
+    options = ["--epochs", "1", "--batch-size", "8", "--data", "data.npz", "--image-size", "16"]
+    status, out, _ = run(capsys, "train", "plain20", *options)
+    assert (status, out[0]) == (0, "20 training and 9 test images of 16×16×1, 3 classes")
+    begun = json.loads(Path("runs/plain20/options.json").read_text())
+    assert (begun["--image-size"], begun["--variant"], begun["--custom-l2"]) == (16, None, False)
+
+
+def test_custom_l2_is_a_penalty_in_the_place_of_weight_decay(capsys):
+    train = ["train", "repvgg_small", "--data", "data.npz", "--batch-size", "8", "--epochs", "1"]
+    own = [*train, "--weight-decay", "0.1", "--custom-l2", "--output", "own"]
+    assert run(capsys, *train, "--output", "usual")[0] == run(capsys, *own)[0] == 0
+    usual, penalized = (checkpoint.load(f"{name}/last.npz")["history"]["train_loss"][0] for name in ("usual", "own"))
+    assert penalized > usual + 0.5
+    assert run(capsys, *own, "--resume")[0] == 0
+    status, _, err = run(capsys, *own[:-3], "--output", "own", "--resume")
+    assert (status, len(err)) == (2, 1)
+    assert "own was begun with --custom-l2 True" in err[0]
+
+
+# ----------------------------------------------------------------------------------------------------------- summary
+
+
+def test_summary_of_a_published_network(capsys):
+    status, out, err = run(capsys, "summary", "resnet50", "--depth", "1")
+    assert (status, err) == (0, [])
+    assert out[0] == "resnet50 for one image of 224×224×3, 1000 classes"
+    assert [line.split()[0] for line in out[3:13]] == [
+        *("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"),
+    ]
+    assert re.fullmatch(r"total +ResNet +1000 +25,557,032 +4,089,184,256 +150 MB", out[14])
+    assert out[15:] == [
+        "agrees to the digit with resnet50: torchvision 0.28.0",
+        "printed in the paper: 3.8 G multiply-adds (arXiv 1512.03385, Table 1)",
+    ]
+
+
+def test_summary_in_other_forms(capsys):
+    def last(*arguments):
+        status, out, err = run(capsys, "summary", *arguments)
+        assert (status, err) == (0, [])
+        return out
+
+    assert "agrees to the digit with resnet50: stride on the first 1×1, as in the paper" in last(
+        "resnet50", "--variant", "paper"
+    )
+    assert "agrees to the digit with repvgg_a0: the authors' repository, deployed" in last("repvgg_a0", "--deploy")
+    assert "agrees to the digit with googlenet: torchvision 0.28.0" in last("googlenet", "--training")
+    small = last("resnet18", "--input", "32", "--classes", "10")
+    assert small[0] == "resnet18 for one image of 32×32×3, 10 classes"
+    assert small[-2:] == [
+        "agrees with none of the published figures, which are for:",
+        "  torchvision 0.28.0: 224×224×3, 1000 classes; 11,689,512 parameters, 1,814,073,344 multiply-adds",
+    ]
+    assert last("resnet_small")[0] == "resnet_small for one image of 8×8×1, 10 classes"
+    assert last("resnet_small")[-1].startswith("total")
+    assert len(last("vgg11", "--depth", "9")) > len(last("vgg11", "--depth", "1"))
+
+
+def test_summary_for_a_program(capsys):
+    status, out, _ = run(capsys, "summary", "googlenet", "--training", "--json", "--input", "224x224x3")
+    counted = json.loads("\n".join(out))
+    assert (status, counted["model"], counted["macs"]) == (0, "GoogLeNet", 1_506_748_416)
+    assert counted["agrees_with"] == [
+        {"network": "googlenet", "source": "torchvision 0.28.0", "paper": ["1.5 G multiply-adds (arXiv 1409.4842, §1)"]}
+    ]
+    assert {"aux1.fc1", "inception3a.branch2.1.conv"} <= {layer["name"] for layer in counted["layers"]}
+
+
+def test_summary_of_ones_own_model(capsys):
+    write_net(factor=2)
+    status, out, err = run(capsys, "summary", "net.py:Net")
+    assert (status, err) == (0, [])
+    assert re.fullmatch(r"fc +Linear\(64, 10\) +10 +650 +640 +80 B +all", out[3])
+    status, _, err = run(capsys, "summary", "net.py:Net", "--input", "9x9x1")
+    assert status == 2
+    assert err[0].startswith("minidl summary: linear: input (1, 81) does not fit weight (64, 10)")
+    assert err[1] == "  in layer fc of Net: Linear(64, 10)"
+
+
+def test_summary_of_an_image_that_is_too_small(capsys):
+    status, out, err = run(capsys, "summary", "vgg19", "--input", "16")
+    assert (status, out) == (2, [])
+    assert err[1] == "  in layer features.36 of VGG: MaxPool2d(kernel_size=2, stride=2)"
 
 
 def test_an_earlier_run_is_not_overwritten(capsys, folder):

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidl import backend
+from minidl import Tensor, backend
+from minidl import functional as F
 from minidl.data import (
     ArrayDataset,
     Compose,
@@ -27,6 +28,7 @@ from minidl.data import (
     Pad,
     RandomHorizontalFlip,
     RandomShift,
+    Resize,
     Subset,
     ToFloat,
     digits,
@@ -230,6 +232,19 @@ def test_compose_applies_its_transforms_from_left_to_right():
     np.testing.assert_array_equal(Compose([Pad(1), Normalize(1, 1)])(images), Pad(1)(images) - 1)
 
 
+def test_resize_is_bilinear_interpolation():
+    images = np.random.default_rng(0).random((2, 3, 4, 2), dtype=np.float32)
+    for size, shape in ((7, (2, 7, 7, 2)), ((5, 2), (2, 5, 2, 2))):
+        resized = Resize(size)(images)
+        assert (resized.shape, resized.dtype, type(resized)) == (shape, np.float32, np.ndarray)
+        np.testing.assert_array_equal(resized, F.interpolate(Tensor(images), size, mode="bilinear").numpy())
+    np.testing.assert_array_equal(Resize((3, 4))(images), images)
+    pixel = np.zeros((1, 2, 2, 1), np.float32)
+    pixel[0, 0, 0, 0] = 16
+    expected = np.outer([4, 3, 1, 0], [4, 3, 1, 0])  # 1, ¾, ¼ and 0 of the way to the neighbour
+    np.testing.assert_array_equal(Resize(4)(pixel)[0, :, :, 0], expected)
+
+
 IMAGES = np.zeros((2, 3, 4, 2), np.float32)
 
 
@@ -246,6 +261,11 @@ IMAGES = np.zeros((2, 3, 4, 2), np.float32)
         (lambda: ToFloat(0), ValueError, "maximum must be positive"),
         (lambda: Pad(-1), ValueError, "Pad: pixels"),
         (lambda: RandomShift(1.5), ValueError, "RandomShift: pixels.*1.5"),
+        (lambda: Resize(0), ValueError, "Resize: size must be a positive integer or two of them, got 0"),
+        (lambda: Resize((3, 4, 5)), ValueError, r"Resize: size .* got \(3, 4, 5\)"),
+        (lambda: Resize(True), ValueError, "Resize: size .* got True"),
+        (lambda: Resize(4)(IMAGES[0]), ValueError, "Resize: expected a batch"),
+        (lambda: Resize(4)(IMAGES.astype(np.uint8)), TypeError, r"Resize: .* uint8; put ToFloat\(\) before it"),
         (lambda: RandomHorizontalFlip(2), ValueError, r"probability must lie in \[0, 1\], got 2"),
     ],
 )

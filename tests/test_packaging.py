@@ -18,7 +18,10 @@ import minidl
 import models
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("cupy", "hypothesis", "matplotlib", "pytest", "rich", "safetensors", "threadpoolctl", "torch")
+EXTRAS = (
+    "cupy", "hypothesis", "matplotlib", "pytest", "rich", "safetensors", "threadpoolctl", "timm", "torch",
+    "torchvision",
+)  # fmt: skip
 MODULES = [
     name
     for package in (minidl, models)

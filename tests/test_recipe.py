@@ -5,6 +5,7 @@ import pytest
 
 from minidl import functional as F
 from minidl import nn
+from minidl.data import Resize
 from minidl.recipe import ARRAYS, Recipe, load_data, make_trainer
 from minidl.tensor import Tensor
 
@@ -40,6 +41,15 @@ def test_digits():
     assert (len(train), len(test)) == (1437, 360)
     assert train.transform is not None, "training images are shifted"
     assert test.transform is None, "test images are as they are"
+
+
+def test_images_are_resized_as_they_are_read(saved):
+    for name, size in (("digits", 12), (saved(), 9)):
+        plain, resized = load_data(name)[1], load_data(name, size)
+        for part in resized:
+            assert part.batch([0, 1, 2])[0].shape[1:3] == (size, size)
+        np.testing.assert_array_equal(resized[1].images, plain.images)  # what is kept is as it was
+        np.testing.assert_array_equal(resized[1].batch([4])[0], Resize(size)(plain.batch([4])[0]))
 
 
 def test_bytes_are_scaled_and_labels_become_int64(saved):
@@ -175,6 +185,16 @@ def test_weight_decay_is_on_weights_alone_and_no_parameter_is_left_out(saved, tm
     assert all((group["momentum"], group["nesterov"]) == (0.5, True) for group in trainer.optimizer.param_groups)
     assert (trainer.train_loader.batch_size, trainer.train_loader.shuffle) == (4, True)
     assert not trainer.test_loader.shuffle
+
+
+def test_a_penalty_takes_the_place_of_weight_decay(saved, tmp_path):
+    model = Scaled()
+    kernel = next(p for p in model.parameters() if p.ndim == 4)
+    recipe = Recipe(batch_size=4, weight_decay=0.01)
+    trainer = make_trainer(model, load_data(saved()), recipe, tmp_path, lambda net: (kernel * kernel).sum(), [kernel])
+    decay = {p: group["weight_decay"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    assert decay == {p: 0.01 if p.ndim > 1 and p is not kernel else 0 for p in model.parameters()}
+    assert trainer.penalty(model).item() == pytest.approx(0.005 * float((kernel.numpy() ** 2).sum()))
 
 
 def test_the_objective_is_cross_entropy_with_the_label_smoothing_asked_for(saved, tmp_path):

@@ -178,6 +178,33 @@ def test_auxiliary_losses_are_added_with_their_weight(options, weight):
     assert history.test_loss == [evaluate(model, trainer.test_loader).loss]
 
 
+def test_the_models_own_weight_of_auxiliary_losses(monkeypatch):
+    monkeypatch.setattr(TwoAuxiliaryHeads, "aux_weight", 0.4, raising=False)
+    model = TwoAuxiliaryHeads()
+    assert small_trainer(model, lr=0.0).aux_weight == 0.4
+    assert small_trainer(model, lr=0.0, aux_weight=0.1).aux_weight == 0.1
+    assert small_trainer(model, lr=0.0, aux_weight=0.0).aux_weight == 0
+
+
+def test_a_penalty_is_added_to_the_loss_of_each_step():
+    """The gradient of ½ Σ p² is p: that of weight decay 1."""
+
+    def half_the_squares(model):
+        return 0.5 * sum((p * p).sum() for p in model.parameters())
+
+    states, losses = [], []
+    for penalty, decay in ((half_the_squares, 0.0), (None, 1.0)):
+        minidl.manual_seed(0)
+        model = mlp()
+        optimizer = SGD(model.parameters(), 0.01, weight_decay=decay)
+        trainer = Trainer(model, optimizer, DataLoader(first(60), 16), penalty=penalty, progress=False)
+        losses.append(trainer.fit(1).train_loss[0])
+        states.append(model.state_dict())
+    for name, array in states[0].items():
+        np.testing.assert_allclose(array, states[1][name], rtol=1e-4, atol=1e-6)
+    assert losses[0] > losses[1] + 1
+
+
 def test_without_test_data_there_is_no_test_loss_and_no_best(tmp_path):
     history = small_trainer(test_loader=None, directory=tmp_path).fit(2)
     assert (history.test_loss, history.test_accuracy, history.best_epoch) == ([], [], None)

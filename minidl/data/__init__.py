@@ -3,7 +3,7 @@
 from minidl.data.dataset import ArrayDataset, Dataset, Subset
 from minidl.data.digits import digits, load_digits
 from minidl.data.loader import DataLoader
-from minidl.data.transforms import Compose, Normalize, Pad, RandomHorizontalFlip, RandomShift, ToFloat
+from minidl.data.transforms import Compose, Normalize, Pad, RandomHorizontalFlip, RandomShift, Resize, ToFloat
 
 __all__ = [
     "ArrayDataset",
@@ -14,6 +14,7 @@ __all__ = [
     "Pad",
     "RandomHorizontalFlip",
     "RandomShift",
+    "Resize",
     "Subset",
     "ToFloat",
     "digits",

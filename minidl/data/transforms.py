@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl import backend
+from minidl import functional as F
 from minidl.data.dataset import Transform
 
 
@@ -107,6 +108,28 @@ class Pad:
     def __call__(self, images: np.ndarray, generator: np.random.Generator | None = None) -> np.ndarray:
         _check_batch(self, images)
         return _pad(images, self.pixels)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Images of another size, (N, size, size, C) or (N, *size, C), by bilinear interpolation: `functional.interpolate`.
+
+    Raises: TypeError for integer images.
+    """
+
+    size: int | tuple[int, int]
+
+    def __post_init__(self) -> None:
+        sizes = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        if len(sizes) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
+            raise ValueError(f"Resize: size must be a positive integer or two of them, got {self.size!r}")
+
+    def __call__(self, images: np.ndarray, generator: np.random.Generator | None = None) -> np.ndarray:
+        _check_batch(self, images)
+        if not np.issubdtype(images.dtype, np.floating):
+            raise TypeError(f"Resize: expected floating images, got {images.dtype}; put ToFloat() before it")
+        resized: np.ndarray = F.interpolate(images, self.size, mode="bilinear")  # (N, size, size, C)
+        return resized
 
 
 @dataclass(frozen=True)

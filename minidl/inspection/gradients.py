@@ -9,26 +9,28 @@ import numpy as np
 
 from minidl import functional as F
 from minidl.backend import generator_state, set_generator_state, to_host
-from minidl.evaluation import training_loss
+from minidl.evaluation import auxiliary_weight, training_loss
 from minidl.nn import Module
 from minidl.tensor import Tensor
 
 
-def gradient_norms(model: Module, images: Any, labels: Any, aux_weight: float = 0.3) -> dict[str, float]:
+def gradient_norms(model: Module, images: Any, labels: Any, aux_weight: float | None = None) -> dict[str, float]:
     """‖∂L/∂W‖₂ for each weight matrix and filter bank W of `model`, by name, from the input to the output.
 
     L is the cross-entropy of one batch, in training mode.
 
     It is measured on a copy: the model's weights, gradients, running statistics and mode, and the random numbers that
-    come next, stay as they are. Auxiliary scores count with `aux_weight`, as in training.
+    come next, stay as they are. Auxiliary scores count with
+    `aux_weight`, or else the model's own, as in training.
     """
     before = generator_state()
     try:
         probe = copy.deepcopy(model).train()
         probe.zero_grad()
         device = next(probe.parameters()).device
+        weight = auxiliary_weight(model) if aux_weight is None else aux_weight
         output = probe(Tensor(images, device=device))
-        loss, _ = training_loss(output, Tensor(labels, device=device), F.cross_entropy, aux_weight)
+        loss, _ = training_loss(output, Tensor(labels, device=device), F.cross_entropy, weight)
         loss.backward()
     finally:
         set_generator_state(before)

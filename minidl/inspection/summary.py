@@ -178,12 +178,13 @@ class _Recorder:
         """The layers that ran, then the outermost of those that did not and have parameters."""
         idle: list[Layer] = []
         for name, module in self.model.named_modules():
-            inside_idle = any(name.startswith(f"{layer.name}.") for layer in idle)
-            holds_running = any(other.startswith(f"{name}.") for other in self.layers)
-            if name and name not in self.layers and not inside_idle and not holds_running:
-                layer = self._layer(name, module)
-                if layer.parameters:
-                    idle.append(layer)
+            if name in self.layers or any(name.startswith(f"{layer.name}.") for layer in idle):
+                continue
+            if any(other.startswith(f"{name}.") for other in self.layers):
+                continue  # a list of modules, which is not run itself
+            layer = self._layer(name, module)
+            if layer.parameters:
+                idle.append(layer)
         return [*self.layers.values(), *idle]
 
     def _layer(self, name: str, module: Module) -> Layer:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from minidl.inspection.summary import Layer, Summary
 
-HEADER = ("layer", "", "output", "parameters", "multiply-adds", "activations", "receptive field", "stride")
+HEADER = ("layer", "", "output", "parameters", "MACs", "activations", "field", "stride")  # field: receptive field
 
 
 def text(summary: Summary, depth: int | None = None) -> str:
@@ -29,16 +29,22 @@ def show(summary: Summary, depth: int | None = None) -> None:
     import rich.console
     import rich.table
 
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_footer=True)
+    console = rich.console.Console()
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_footer=True, show_edge=False, padding=(0, 1, 0, 0))
     *rows, total = _rows(summary, depth)
-    for i, (head, foot) in enumerate(zip(HEADER, total, strict=True)):
-        table.add_column(head, foot, justify="left" if i < 2 else "right", no_wrap=i != 1, overflow="ellipsis")
+    widths = [max(len(row[i]) for row in (HEADER, *rows, total)) for i in range(len(HEADER))]
+    # On a narrow terminal the layers' descriptions are cut, or left out. Each column has two blanks after it.
+    room = console.width - sum(widths) + widths[1] - 2 * len(widths)
+    shown = [i for i in range(len(HEADER)) if i != 1 or room >= 10]
+    for i in shown:
+        width = min(widths[i], room) if i == 1 else widths[i]
+        table.add_column(HEADER[i], total[i], justify="left" if i < 2 else "right", no_wrap=True, width=width)
     layers = summary.rows(depth)
     for layer, row in zip(layers, rows, strict=True):
         holds_next = any(other.name.startswith(f"{layer.name}.") for other in layers)
         style = "dim" if layer.output_shape is None else "bold" if holds_next else ""
-        table.add_row(*row, style=style)
-    rich.console.Console().print(table)
+        table.add_row(*(row[i] for i in shown), style=style)
+    console.print(table)
 
 
 def size(number: int) -> str:

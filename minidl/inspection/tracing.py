@@ -119,15 +119,13 @@ SHAPES: dict[type, Callable[..., Shape]] = {
     shape.Concatenate: _joined,
     Sum: _summed,
     Pad: _padded,
-} | dict.fromkeys(
-    (
-        *(elementwise.Add, elementwise.Subtract, elementwise.Multiply, elementwise.Divide, elementwise.Negative),
-        *(elementwise.Power, elementwise.PowerOfNumber, elementwise.Exp, elementwise.Log, elementwise.Sqrt),
-        *(activation.Relu, activation.Hardtanh, activation.Hardsigmoid, activation.Sigmoid, activation.Tanh),
-        *(activation.Elu, activation.Softplus, gate.Gated, gate.Hardswish, gate.NormalCdf, dropout.Dropout),
-        *(choice.Maximum, choice.Minimum, choice.Clip),
-    ),
-    _elementwise,
+}
+ELEMENTWISE = (
+    *(elementwise.Add, elementwise.Subtract, elementwise.Multiply, elementwise.Divide, elementwise.Negative),
+    *(elementwise.Power, elementwise.PowerOfNumber, elementwise.Exp, elementwise.Log, elementwise.Sqrt),
+    *(activation.Relu, activation.Hardtanh, activation.Hardsigmoid, activation.Sigmoid, activation.Tanh),
+    *(activation.Elu, activation.Softplus, gate.Gated, gate.Hardswish, gate.NormalCdf, dropout.Dropout),
+    *(choice.Maximum, choice.Minimum, choice.Clip),
 )
 VIEWS = (shape.Reshape, shape.Transpose, GetItem)  # they compute nothing: run on a placeholder, they say it themselves
 
@@ -204,7 +202,7 @@ class Follower:
         return self._fields.get(id(array), (None, None))[1]
 
     def __call__(self, op: Function, arrays: tuple[Any, ...]) -> Any:
-        rule = SHAPES.get(type(op))
+        rule = _elementwise if isinstance(op, ELEMENTWISE) else SHAPES.get(type(op))
         view = isinstance(op, VIEWS)
         result = op.forward(*arrays) if rule is None else placeholder(rule(op, *arrays), _dtype(arrays))
         several = isinstance(result, tuple)
