@@ -13,6 +13,7 @@ from typing import Any
 
 from minidl import nn
 from models import (
+    cifar_preact_resnet,
     cifar_resnet,
     googlenet,
     inception_resnet,
@@ -61,7 +62,8 @@ FAMILIES: dict[str, tuple[Callable[..., nn.Module], ...]] = {
         *(preact_resnet.preact_resnet152, preact_resnet.preact_resnet200),
     ),
     "pre-activation ResNet for CIFAR": (
-        *(preact_resnet.preact_resnet110, preact_resnet.preact_resnet164, preact_resnet.preact_resnet1001),
+        *(cifar_preact_resnet.preact_resnet110, cifar_preact_resnet.preact_resnet164),
+        cifar_preact_resnet.preact_resnet1001,
     ),
 }
 _BUILDERS = {builder.__name__: builder for family in FAMILIES.values() for builder in family}

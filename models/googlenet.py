@@ -7,32 +7,27 @@ network of 22 layers with weights, and two auxiliary classifiers bring gradient 
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-import minidl
 from minidl import functional as F
 from minidl import nn
-from minidl.nn import init
-from models.units import BasicConv2d, from_imagenet_statistics, require_choice, separable_conv, truncated_normal
+from models.units import (
+    BasicConv2d,
+    Branches,
+    ConvReLU,
+    caffe_xavier,
+    from_imagenet_statistics,
+    require_choice,
+    separable_conv,
+    truncated_normal,
+)
 
 
-class ConvReLU(nn.Module):
-    """A convolution with bias, and ReLU: the unit of the paper, which is older than batch normalisation."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **options: Any) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, **options)
-
-    def forward(self, x: Any) -> Any:
-        return F.relu(self.conv(x))
-
-
-class NaiveInception(nn.Module):
+class NaiveInception(Branches):
     """The module as first thought of (figure 2a): 1×1, 3×3 and 5×5 filters and a 3×3 max pooling, in parallel.
 
     (N, H, W, C) → (N, H, W, c1 + c3 + c5 + C). The pooling keeps all C channels, so depth can only grow, and the larger
@@ -46,18 +41,16 @@ class NaiveInception(nn.Module):
         self.branch3 = BasicConv2d(in_channels, c5, 5, padding=2)
         self.branch4 = nn.MaxPool2d(3, stride=1, padding=1)
 
-    def forward(self, x: Any) -> Any:
-        return minidl.concatenate([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], axis=-1)
 
-
-class Inception(nn.Module):
+class Inception(Branches):
     """The module with dimension reduction (figure 2b): 1×1 filters before the 3×3 and 5×5, and after the pooling.
 
-    (N, H, W, C) → (N, H, W, c1 + c3 + c5 + pool). A 1×1 filter projects C channels to few, and the expensive filters
+    (N, H, W, C) → (N, H, W, c1 + c3 + c5 + proj). A 1×1 filter projects C channels to few, and the expensive filters
     read only those: on 28×28×256 with 64 channels in between, 271,351,808 multiply-adds, 3.15 times fewer. (The 358
     million that is often printed counts the 3×3 filters twice.)
 
     c3_reduce, c5_reduce   channels between the 1×1 and the larger filter
+    proj                   channels of the 1×1 after the pooling
     kernel5                the size of the filters called 5×5: in torchvision they are 3×3
     unit                   makes a convolution, up to its ReLU
     """
@@ -70,7 +63,7 @@ class Inception(nn.Module):
         c3: int,
         c5_reduce: int,
         c5: int,
-        pool: int,
+        proj: int,
         kernel5: int = 5,
         unit: Callable[..., nn.Module] = BasicConv2d,
     ) -> None:
@@ -80,17 +73,14 @@ class Inception(nn.Module):
         self.branch3 = nn.Sequential(
             unit(in_channels, c5_reduce, 1), unit(c5_reduce, c5, kernel5, padding=kernel5 // 2)
         )
-        self.branch4 = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), unit(in_channels, pool, 1))
-
-    def forward(self, x: Any) -> Any:
-        return minidl.concatenate([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], axis=-1)
+        self.branch4 = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), unit(in_channels, proj, 1))
 
 
 class AuxiliaryHead(nn.Module):
     """A classifier on a middle layer (§5): its loss, weighted 0.3, carries gradient to the early layers in training.
 
     Average pooling to pooled_size², 1×1 convolution, fully connected, ReLU, dropout, fully connected.
-    (N, H, W, in_channels) → (N, num_classes). The defaults are the paper's.
+    (N, H, W, in_channels) → (N, num_classes). The sizes given by default are the paper's.
 
     adaptive   pool whatever comes to pooled_size², as torchvision does. Otherwise, as in the paper, pool 5×5 windows
                three pixels apart, which make 4×4 of 14×14
@@ -167,19 +157,18 @@ class GoogLeNet(nn.Module):
         self.transform_input = transform_input
         paper = variant == "paper"
         unit: Callable[..., nn.Module] = ConvReLU if paper else BasicConv2d
-        first = functools.partial(separable_conv, unit) if separable_stem else unit
-        inception = functools.partial(Inception, kernel5=5 if paper else 3, unit=unit)
-        head = functools.partial(
-            AuxiliaryHead, num_classes=num_classes, dropout=dropout_aux, adaptive=not paper, unit=unit
-        )
+        first = partial(separable_conv, unit) if separable_stem else unit
+        norm = partial(nn.LocalResponseNorm, 5, alpha=1e-4, beta=0.75, k=1.0)
+        inception = partial(Inception, kernel5=5 if paper else 3, unit=unit)
+        head = partial(AuxiliaryHead, num_classes=num_classes, dropout=dropout_aux, adaptive=not paper, unit=unit)
 
         # Table 1. Of a module: channels of its input, #1×1, #3×3 reduce, #3×3, #5×5 reduce, #5×5, pool proj.
         self.conv1 = first(in_channels, 64, 7, stride=2, padding=3)
         self.maxpool1 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        self.norm1 = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0) if paper else nn.Identity()
+        self.norm1 = norm() if paper else None
         self.conv2 = unit(64, 64, 1)
         self.conv3 = unit(64, 192, 3, padding=1)
-        self.norm2 = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0) if paper else nn.Identity()
+        self.norm2 = norm() if paper else None
         self.maxpool2 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.inception3a = inception(192, 64, 96, 128, 16, 32, 32)  # → 28×28×256
         self.inception3b = inception(256, 128, 128, 192, 32, 96, 64)  # → 28×28×480
@@ -198,15 +187,18 @@ class GoogLeNet(nn.Module):
         self.dropout = nn.Dropout((0.4 if paper else 0.2) if dropout is None else dropout)
         self.fc = nn.Linear(1024, num_classes)
         if paper:
-            _initialise_as_caffe(self)
+            caffe_xavier(self, bias=0.2)
+            for classifier in (self.fc, *(aux.fc2 for aux in (self.aux1, self.aux2) if aux is not None)):
+                classifier.bias = nn.Parameter(np.zeros(num_classes, np.float32))
         else:
             truncated_normal(self, std=0.01)
 
     def forward(self, x: Any) -> Any:
         if self.transform_input:
             x = from_imagenet_statistics(x)
-        x = self.norm1(self.maxpool1(self.conv1(x)))  # (N, H/4, W/4, 64)
-        x = self.maxpool2(self.norm2(self.conv3(self.conv2(x))))  # (N, H/8, W/8, 192)
+        x = self.maxpool1(self.conv1(x))  # (N, H/4, W/4, 64), for multiples of 32
+        x = self.conv3(self.conv2(x if self.norm1 is None else self.norm1(x)))  # (N, H/4, W/4, 192)
+        x = self.maxpool2(x if self.norm2 is None else self.norm2(x))  # (N, H/8, W/8, 192)
         x = self.maxpool3(self.inception3b(self.inception3a(x)))  # (N, H/16, W/16, 480)
         x = self.inception4a(x)  # (N, H/16, W/16, 512)
         auxiliary = [self.aux1(x)] if self.training and self.aux1 is not None else []
@@ -216,17 +208,6 @@ class GoogLeNet(nn.Module):
         x = self.inception5b(self.inception5a(x))  # (N, H/32, W/32, 1024)
         scores = self.fc(self.dropout(self.avgpool(x).flatten(1)))  # flattened: (N, 1024)
         return (scores, *auxiliary) if auxiliary else scores
-
-
-def _initialise_as_caffe(model: GoogLeNet) -> None:
-    """Caffe's "xavier" filler is uniform with variance 1 / fan_in; Glorot & Bengio have 2 / (fan_in + fan_out)."""
-    classifiers = [model.fc, *(head.fc2 for head in (model.aux1, model.aux2) if head is not None)]
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            fan_in, _ = init.fans(module.weight.shape)
-            module.weight.data = init.uniform(module.weight.shape, math.sqrt(3 / fan_in))
-            if module.bias is not None:
-                module.bias.data = np.full(module.bias.shape, 0.0 if module in classifiers else 0.2, np.float32)
 
 
 def googlenet(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> GoogLeNet:
@@ -248,20 +229,19 @@ class InceptionSmall(nn.Module):
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
         super().__init__()
         self.conv1 = BasicConv2d(in_channels, 32, 3, padding=1)
-        self.inception3a = Inception(32, c1=16, c3_reduce=16, c3=32, c5_reduce=8, c5=8, pool=8)  # → 64
+        self.inception3a = Inception(32, c1=16, c3_reduce=16, c3=32, c5_reduce=8, c5=8, proj=8)  # → 64
         self.aux1 = AuxiliaryHead(64, num_classes, pooled_size=2, channels=32, hidden=64)
         self.maxpool = nn.MaxPool2d(2)
-        self.inception4a = Inception(64, c1=32, c3_reduce=32, c3=64, c5_reduce=16, c5=16, pool=16)  # → 128
-        self.inception4b = Inception(128, c1=32, c3_reduce=32, c3=64, c5_reduce=16, c5=16, pool=16)  # → 128
+        self.inception4a = Inception(64, c1=32, c3_reduce=32, c3=64, c5_reduce=16, c5=16, proj=16)  # → 128
+        self.inception4b = Inception(128, c1=32, c3_reduce=32, c3=64, c5_reduce=16, c5=16, proj=16)  # → 128
         self.dropout = nn.Dropout(0.2)
         self.fc = nn.Linear(128, num_classes)
 
     def forward(self, x: Any) -> Any:
         x = self.inception3a(self.conv1(x))  # (N, H, W, 64)
         auxiliary = self.aux1(x) if self.training and self.aux1 is not None else None
-        x = self.inception4b(self.inception4a(self.maxpool(x)))  # (N, H/2, W/2, 128)
-        x = F.adaptive_avg_pool2d(x, 1).flatten(1)  # (N, 128)
-        scores = self.fc(self.dropout(x))
+        x = self.inception4b(self.inception4a(self.maxpool(x)))  # (N, ⌊H/2⌋, ⌊W/2⌋, 128)
+        scores = self.fc(self.dropout(F.adaptive_avg_pool2d(x, 1).flatten(1)))  # flattened: (N, 128)
         return scores if auxiliary is None else (scores, auxiliary)
 
 

@@ -5,8 +5,8 @@ channels to those of the input; it has neither batch normalisation nor activatio
 
     y = relu(x + scale · conv1×1(branches(x)))                                                         (§3.3, figure 20)
 
-With more than 1000 filters such networks "died" early in training: their last layer gave zeros only. Scales of 0.1 to
-0.3 prevent it. Those here, 0.17, 0.10 and 0.20, are the released network's.
+With more than 1000 filters such networks "died" early in training: the last layer before the average pooling gave zeros
+only. Scales of 0.1 to 0.3 prevent it. Those here, 0.17, 0.10 and 0.20, are the released network's.
 
 Version 1 was made to cost as much as Inception-v3, version 2 as Inception-v4: 6.2 billion multiply-adds beside 5.7, and
 9.3 beside 12.3. But the network that was released as Inception-ResNet-v2 is another than that of the figures, with
@@ -22,7 +22,7 @@ import minidl
 from minidl import functional as F
 from minidl import nn
 from models.inception_v4 import ReductionA, pooled_conv, stem
-from models.units import BasicConv2d, require_choice
+from models.units import BasicConv2d, Branches, require_choice
 
 
 class Widths(NamedTuple):
@@ -91,7 +91,7 @@ class InceptionResNetC(InceptionResNetB):
         super().__init__(channels, widths, 3, scale, activation)
 
 
-class ReductionB(nn.Module):
+class ReductionB(Branches):
     """17×17 to 8×8 (figures 12, 18): three branches that end in a strided 3×3, and pooling.  Depth C → Σ widths + C."""
 
     def __init__(self, in_channels: int, widths: Sequence[int]) -> None:
@@ -103,10 +103,6 @@ class ReductionB(nn.Module):
             BasicConv2d(in_channels, 256, 1), BasicConv2d(256, c1, 3, padding=1), BasicConv2d(c1, c2, 3, stride=2)
         )
         self.branch3 = nn.MaxPool2d(3, stride=2)
-
-    def forward(self, x: Any) -> Any:
-        branches = [self.branch0(x), self.branch1(x), self.branch2(x), self.branch3(x)]
-        return minidl.concatenate(branches, axis=-1)  # (N, OH, OW, c0 + c1 + c2 + C)
 
 
 def stem_v1(in_channels: int) -> list[nn.Module]:
@@ -170,8 +166,8 @@ class InceptionResNet(nn.Module):
         return self.fc(self.dropout(x))
 
 
-class Mixed5b(nn.Module):
-    """The released network's one Inception module without residual.  (N, H, W, 192) → (N, H, W, 320)."""
+class Mixed5b(Branches):
+    """The released network's one Inception module without residual.  (N, H, W, 192) → (N, H, W, 96 + 64 + 96 + 64)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,10 +177,6 @@ class Mixed5b(nn.Module):
             BasicConv2d(192, 64, 1), BasicConv2d(64, 96, 3, padding=1), BasicConv2d(96, 96, 3, padding=1)
         )
         self.branch3 = pooled_conv(192, 64)
-
-    def forward(self, x: Any) -> Any:
-        branches = [self.branch0(x), self.branch1(x), self.branch2(x), self.branch3(x)]
-        return minidl.concatenate(branches, axis=-1)  # (N, H, W, 96 + 64 + 96 + 64)
 
 
 class InceptionResNetV2(nn.Module):
@@ -228,7 +220,7 @@ class InceptionResNetV2(nn.Module):
 def inception_resnet_v1(
     num_classes: int = 1000, in_channels: int = 3, variant: str = "paper", **options: Any
 ) -> InceptionResNet:
-    """Inception-ResNet-v1: 22,756,328 parameters, 6,206,361,696 multiply-adds on 299×299. Options: `InceptionResNet`'s.
+    """Inception-ResNet-v1: 22,756,328 parameters, 6,206,361,696 multiply-adds at 299×299. Options: `InceptionResNet`'s.
 
     variant   "paper", or "facenet" with a sixth C block: 24,357,096 parameters, 6,308,597,856 multiply-adds
     """
@@ -239,7 +231,7 @@ def inception_resnet_v1(
 def inception_resnet_v2(
     num_classes: int = 1000, in_channels: int = 3, variant: str = "released", **options: Any
 ) -> InceptionResNetV2 | InceptionResNet:
-    """Inception-ResNet-v2: 55,843,464 parameters, 13,155,794,016 multiply-adds on 299×299. Options: its class's.
+    """Inception-ResNet-v2: 55,843,464 parameters, 13,155,794,016 multiply-adds at 299×299. Options: its class's.
 
     variant   "released", or "paper" for the one of the figures: 32,433,928 parameters, 9,257,953,632 multiply-adds
     """

@@ -24,15 +24,15 @@ from models.units import BasicConv2d, from_imagenet_statistics, truncated_normal
 
 
 class InceptionA(nn.Module):
-    """On 35×35: two 3×3 filters in the place of a 5×5 (figure 5).  (N, H, W, C) → (N, H, W, 224 + pool).
+    """On 35×35: two 3×3 filters in the place of a 5×5 (figure 5).  (N, H, W, C) → (N, H, W, 224 + proj).
 
     On 35×35×96, to 96 channels, a 5×5 filter takes 282,240,000 multiply-adds, two 3×3 filters 203,212,800. In the
     released network a 5×5 stands where the figure has the single 3×3.
 
-    pool   channels after the average pooling, which counts the padding, as in torchvision; TensorFlow's does not
+    proj   channels after the average pooling, which counts the padding, as in torchvision; TensorFlow's does not
     """
 
-    def __init__(self, in_channels: int, pool: int) -> None:
+    def __init__(self, in_channels: int, proj: int) -> None:
         super().__init__()
         self.branch1x1 = BasicConv2d(in_channels, 64, 1)
         self.branch5x5_1 = BasicConv2d(in_channels, 48, 1)
@@ -40,14 +40,14 @@ class InceptionA(nn.Module):
         self.branch3x3dbl_1 = BasicConv2d(in_channels, 64, 1)
         self.branch3x3dbl_2 = BasicConv2d(64, 96, 3, padding=1)
         self.branch3x3dbl_3 = BasicConv2d(96, 96, 3, padding=1)
-        self.branch_pool = BasicConv2d(in_channels, pool, 1)
+        self.branch_pool = BasicConv2d(in_channels, proj, 1)
 
     def forward(self, x: Any) -> Any:
         one = self.branch1x1(x)
         five = self.branch5x5_2(self.branch5x5_1(x))
         double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         pooled = self.branch_pool(F.avg_pool2d(x, 3, stride=1, padding=1))
-        return minidl.concatenate([one, five, double, pooled], axis=-1)  # (N, H, W, 64 + 64 + 96 + pool)
+        return minidl.concatenate([one, five, double, pooled], axis=-1)  # (N, H, W, 64 + 64 + 96 + proj)
 
 
 class ReductionA(nn.Module):
@@ -184,7 +184,7 @@ class InceptionV3(nn.Module):
     Initial weights are normal with standard deviation 0.1, those of the auxiliary head's linear layer 0.001, as in
     torchvision (which has 0.01 written for the head's 5×5 convolution, where it does nothing).
 
-    Raises: ValueError for transform_input with images that are not RGB.
+    Raises: in use, ValueError for transform_input with images that are not RGB.
     """
 
     aux_weight = 0.4  # of the auxiliary head's loss: model.txt, which comes with the paper; and tf-slim
@@ -199,8 +199,6 @@ class InceptionV3(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        if transform_input and in_channels != 3:
-            raise ValueError(f"InceptionV3: transform_input is for RGB: expected in_channels=3, got {in_channels}")
         self.transform_input = transform_input
         # Table 1 as released: it prints the stem's last three layers as 3×3 convolutions with 80, 192, 288 filters.
         self.Conv2d_1a_3x3 = BasicConv2d(in_channels, 32, 3, stride=2)  # → 149×149
@@ -210,9 +208,9 @@ class InceptionV3(nn.Module):
         self.Conv2d_3b_1x1 = BasicConv2d(64, 80, 1)  # → 73×73
         self.Conv2d_4a_3x3 = BasicConv2d(80, 192, 3)  # → 71×71
         self.maxpool2 = nn.MaxPool2d(3, stride=2)
-        self.Mixed_5b = InceptionA(192, pool=32)  # → 35×35×256
-        self.Mixed_5c = InceptionA(256, pool=64)
-        self.Mixed_5d = InceptionA(288, pool=64)  # → 35×35×288
+        self.Mixed_5b = InceptionA(192, proj=32)  # → 35×35×256
+        self.Mixed_5c = InceptionA(256, proj=64)
+        self.Mixed_5d = InceptionA(288, proj=64)  # → 35×35×288
         self.Mixed_6a = ReductionA(288)
         self.Mixed_6b = InceptionB(768, c7=128)
         self.Mixed_6c = InceptionB(768, c7=160)
@@ -244,5 +242,5 @@ class InceptionV3(nn.Module):
 
 def inception_v3(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> InceptionV3:
     """Inception-v3: 48 layers with weights on the longest path, 23,834,568 parameters (27,161,264 with the auxiliary
-    head), 5,713,216,096 multiply-adds on 299×299. Options: those of `InceptionV3`."""
+    head), 5,713,216,096 multiply-adds at 299×299. Options: those of `InceptionV3`."""
     return InceptionV3(num_classes, in_channels, **options)

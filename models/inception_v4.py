@@ -19,7 +19,7 @@ from typing import Any
 
 import minidl
 from minidl import nn
-from models.units import BasicConv2d
+from models.units import BasicConv2d, Branches
 
 
 def pooled_conv(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -29,20 +29,17 @@ def pooled_conv(in_channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-class Mixed3a(nn.Module):
-    """The first fork of the stem: pooling beside a strided convolution.  147×147×64 → 73×73×160."""
+class Mixed3a(Branches):
+    """The first fork of the stem: pooling beside a strided convolution.  147×147×64 → 73×73×(64 + 96)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.maxpool = nn.MaxPool2d(3, stride=2)
         self.conv = BasicConv2d(64, 96, 3, stride=2)
 
-    def forward(self, x: Any) -> Any:
-        return minidl.concatenate([self.maxpool(x), self.conv(x)], axis=-1)  # (N, OH, OW, 64 + 96)
 
-
-class Mixed4a(nn.Module):
-    """The second fork: a 3×3 convolution, in one branch after a factorised 7×7.  73×73×160 → 71×71×192."""
+class Mixed4a(Branches):
+    """The second fork: a 3×3 convolution, in one branch after a factorised 7×7.  73×73×160 → 71×71×(96 + 96)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,20 +51,14 @@ class Mixed4a(nn.Module):
             BasicConv2d(64, 96, 3),
         )
 
-    def forward(self, x: Any) -> Any:
-        return minidl.concatenate([self.branch0(x), self.branch1(x)], axis=-1)  # (N, H - 2, W - 2, 96 + 96)
 
-
-class Mixed5a(nn.Module):
-    """The third fork: a strided convolution beside pooling.  71×71×192 → 35×35×384."""
+class Mixed5a(Branches):
+    """The third fork: a strided convolution beside pooling.  71×71×192 → 35×35×(192 + 192)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = BasicConv2d(192, 192, 3, stride=2)
         self.maxpool = nn.MaxPool2d(3, stride=2)
-
-    def forward(self, x: Any) -> Any:
-        return minidl.concatenate([self.conv(x), self.maxpool(x)], axis=-1)  # (N, OH, OW, 192 + 192)
 
 
 def stem(in_channels: int) -> list[nn.Module]:
@@ -82,8 +73,8 @@ def stem(in_channels: int) -> list[nn.Module]:
     ]
 
 
-class InceptionA(nn.Module):
-    """On 35×35 (figure 4): 1×1, 3×3, two 3×3, and pooling.  (N, H, W, in_channels) → (N, H, W, 384)."""
+class InceptionA(Branches):
+    """On 35×35 (figure 4): 1×1, 3×3, two 3×3, and pooling.  (N, H, W, in_channels) → (N, H, W, 4 · 96)."""
 
     def __init__(self, in_channels: int = 384) -> None:
         super().__init__()
@@ -94,12 +85,8 @@ class InceptionA(nn.Module):
         )
         self.branch3 = pooled_conv(in_channels, 96)
 
-    def forward(self, x: Any) -> Any:
-        branches = [self.branch0(x), self.branch1(x), self.branch2(x), self.branch3(x)]
-        return minidl.concatenate(branches, axis=-1)  # (N, H, W, 4 · 96)
 
-
-class ReductionA(nn.Module):
+class ReductionA(Branches):
     """35×35 to 17×17 (figure 7).  Depth C → n + m + C.
 
     k, l, m, n   channels of the 1×1, the 3×3 and the strided 3×3 in a row, and of the strided 3×3 alone (table 1):
@@ -118,13 +105,12 @@ class ReductionA(nn.Module):
         )
         self.branch2 = nn.MaxPool2d(3, stride=2)
 
-    def forward(self, x: Any) -> Any:
-        branches = [self.branch0(x), self.branch1(x), self.branch2(x)]
-        return minidl.concatenate(branches, axis=-1)  # (N, OH, OW, n + m + C)
 
+class InceptionB(Branches):
+    """On 17×17 (figure 5): factorised 7×7 filters, one and two.
 
-class InceptionB(nn.Module):
-    """On 17×17 (figure 5): factorised 7×7 filters, one and two.  (N, H, W, in_channels) → (N, H, W, 1024)."""
+    (N, H, W, in_channels) → (N, H, W, 384 + 256 + 256 + 128), 1024 channels.
+    """
 
     def __init__(self, in_channels: int = 1024) -> None:
         super().__init__()
@@ -143,13 +129,9 @@ class InceptionB(nn.Module):
         )
         self.branch3 = pooled_conv(in_channels, 128)
 
-    def forward(self, x: Any) -> Any:
-        branches = [self.branch0(x), self.branch1(x), self.branch2(x), self.branch3(x)]
-        return minidl.concatenate(branches, axis=-1)  # (N, H, W, 384 + 256 + 256 + 128)
 
-
-class ReductionB(nn.Module):
-    """17×17 to 8×8 (figure 8).  Depth C → 512 + C."""
+class ReductionB(Branches):
+    """17×17 to 8×8 (figure 8).  Depth C → 192 + 320 + C."""
 
     def __init__(self, in_channels: int = 1024) -> None:
         super().__init__()
@@ -162,13 +144,9 @@ class ReductionB(nn.Module):
         )
         self.branch2 = nn.MaxPool2d(3, stride=2)
 
-    def forward(self, x: Any) -> Any:
-        branches = [self.branch0(x), self.branch1(x), self.branch2(x)]
-        return minidl.concatenate(branches, axis=-1)  # (N, OH, OW, 192 + 320 + C)
-
 
 class InceptionC(nn.Module):
-    """On 8×8 (figure 6): branches that end in 1×3 beside 3×1.  (N, H, W, in_channels) → (N, H, W, 1536)."""
+    """On 8×8 (figure 6): branches that end in 1×3 beside 3×1.  (N, H, W, in_channels) → (N, H, W, 6 · 256)."""
 
     def __init__(self, in_channels: int = 1536) -> None:
         super().__init__()
@@ -223,6 +201,6 @@ class InceptionV4(nn.Module):
 
 
 def inception_v4(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> InceptionV4:
-    """Inception-v4: 76 layers with weights on the longest path, 42,679,816 parameters, 12,253,974,624 multiply-adds on
+    """Inception-v4: 76 layers with weights on the longest path, 42,679,816 parameters, 12,253,974,624 multiply-adds at
     299×299. Options: those of `InceptionV4`."""
     return InceptionV4(num_classes, in_channels, **options)

@@ -4,7 +4,7 @@ In the first ResNet a ReLU follows each addition, so the shortcut is not quite a
 stand before each convolution ("pre-activation", figure 4e), and nothing is left on the way round: y = x + F(x). The
 last block's sum has been through neither, so a network of these blocks ends in a BN and a ReLU after it (appendix).
 
-Names are timm's, in every variant.
+Names are timm's, in every variant (see `VARIANTS`).
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def shortcut_connection(in_channels: int, out_channels: int, stride: int, option
 
 def go_round(downsample: nn.Module | None, x: Any, activated: Any) -> Any:
     """x on its way round a block. A projection, no identity anyway, reads what the convolutions read (appendix)."""
-    if downsample is None:
-        return x
-    return downsample(activated if isinstance(downsample, Projection) else x)
+    return x if downsample is None else downsample(activated if isinstance(downsample, Projection) else x)
 
 
 class PreActBlock(nn.Module):
@@ -130,11 +128,14 @@ class Stem(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks one after the other."""
+    """Blocks one after the other, each with its stride; `options` are the block's."""
 
-    def __init__(self, *blocks: nn.Module) -> None:
+    def __init__(self, block: Any, in_channels: int, channels: int, strides: Sequence[int], **options: Any) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.Sequential()
+        for stride in strides:
+            self.blocks.append(block(in_channels, channels, stride, **options))
+            in_channels = block.expansion * channels
 
     def forward(self, x: Any) -> Any:
         return self.blocks(x)
@@ -156,10 +157,10 @@ class Head(nn.Module):
 class PreActResNet(nn.Module):
     """A convolution, stages of pre-activation blocks, BN and ReLU, global average pooling, linear.
 
-    block    `PreActBlock` or `PreActBottleneck`
-    blocks   how many of them each stage has
-    widths   their `channels` in each stage; the first is the stem's as well
-    small_images     the stem of the CIFAR networks: see `Stem`
+    block            `PreActBlock` or `PreActBottleneck`
+    blocks           how many of them each stage has
+    widths           their `channels` in each stage; the first is the stem's as well
+    small_images     the stem of the networks for CIFAR: see `Stem`
     stem_norm        the first BN and ReLU come right after the first convolution, before the ways part (appendix)
     stride_in_last   the image is halved by the last block of a stage, not by the first of the next
     bias             a bias in every convolution that no BN follows: stem, last ones of the blocks, projections
@@ -193,11 +194,8 @@ class PreActResNet(nn.Module):
                 strides[-1] = 1 if i == len(blocks) - 1 else 2
             else:
                 strides[0] = 1 if i == 0 else 2
-            stage = []
-            for stride in strides:
-                stage.append(block(C, channels, stride, bias=bias, **options))
-                C = block.expansion * channels
-            self.stages.append(Stage(*stage))
+            self.stages.append(Stage(block, C, channels, strides, bias=bias, **options))
+            C = block.expansion * channels
         if stem_norm:  # the stem has the BN of the first block, so that its output goes both ways
             self.stages[0].blocks[0].norm1 = nn.Identity()
         self.norm = nn.BatchNorm2d(C)
@@ -211,11 +209,10 @@ class PreActResNet(nn.Module):
         return self.head(F.relu(self.norm(x)))
 
 
-# The ImageNet networks of timm, whose checkpoints are in use; of the paper (appendix); of tf-slim, but for its stem's
-# pooling: TensorFlow's "SAME" has its windows a pixel further right and down on images of even size.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "timm": {},
-    "paper": {"stem_norm": True, "stride_on_1x1": True},
+VARIANTS: dict[str, dict[str, Any]] = {  # of the ImageNet networks
+    "timm": {},  # whose checkpoints are in use
+    "paper": {"stem_norm": True, "stride_on_1x1": True},  # the appendix, and the authors' code
+    # tf-slim, but for its first pooling: "SAME" has its windows a pixel further right and down on even images.
     "slim": {"stride_in_last": True, "bias": True},
 }
 
@@ -248,23 +245,3 @@ def preact_resnet200(
 ) -> PreActResNet:
     """200 layers: 64,666,152 parameters, 14,776,270,848 multiply-adds at 224×224; timm has none of this depth."""
     return _imagenet((3, 24, 36, 3), num_classes, in_channels, variant, **options)
-
-
-def _cifar(block: Any, n: int, num_classes: int, in_channels: int, **options: Any) -> PreActResNet:
-    options |= {"small_images": True, "stem_norm": True}
-    return PreActResNet(block, (n, n, n), (16, 32, 64), num_classes, in_channels, **options)
-
-
-def preact_resnet110(num_classes: int = 10, in_channels: int = 3) -> PreActResNet:
-    """110 layers for CIFAR's 32×32: 1,727,962 parameters, 252,887,680 multiply-adds."""
-    return _cifar(PreActBlock, 18, num_classes, in_channels, shortcut="A")
-
-
-def preact_resnet164(num_classes: int = 10, in_channels: int = 3) -> PreActResNet:
-    """164 layers for CIFAR's 32×32: 1,703,258 parameters, 244,500,992 multiply-adds."""
-    return _cifar(PreActBottleneck, 18, num_classes, in_channels, stride_on_1x1=True)
-
-
-def preact_resnet1001(num_classes: int = 10, in_channels: int = 3) -> PreActResNet:
-    """1001 layers for CIFAR's 32×32: 10,327,706 parameters, 1,487,849,984 multiply-adds."""
-    return _cifar(PreActBottleneck, 111, num_classes, in_channels, stride_on_1x1=True)

@@ -75,6 +75,8 @@ class RepVGG(nn.Module):
     first_stride   stride of stage 0: 2, or 1 for small images
     groups         of every second block's convolutions, stage 0 not counted: blocks 2, 4, 6, ... (§3.4)
     deploy         all blocks in their plain form
+
+    Raises: ValueError where there is not one width more than numbers of blocks.
     """
 
     def __init__(

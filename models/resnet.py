@@ -37,14 +37,15 @@ class PaddedShortcut(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = x[:, :: self.stride, :: self.stride]  # (N, ⌈H/stride⌉, ⌈W/stride⌉, in_channels)
-        return F.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.out_channels - self.in_channels)))
+        new_channels = self.out_channels - self.in_channels
+        return F.pad(x, ((0, 0), (0, 0), (0, 0), (0, new_channels)))  # (N, ⌈H/stride⌉, ⌈W/stride⌉, out_channels)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, stride={self.stride}"
 
 
 def shortcut_connection(in_channels: int, out_channels: int, stride: int, option: str = "B") -> nn.Module | None:
-    """The way round a block, of which §3.3 has three options, compared in table 3; None is the input itself.
+    """The way round a block, of which §4.1 compares three options (table 3); None is the input itself.
 
     option   what a block has that changes the shape: "A" `PaddedShortcut`, "B" a 1×1 projection and batch norm;
              "C": a projection in every block

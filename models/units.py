@@ -1,7 +1,8 @@
-"""What several families share: a convolution and its batch normalisation, the ReLU after them, first weights."""
+"""What several families share: convolutions with what follows them, branches side by side, images, first weights."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +12,17 @@ import minidl
 from minidl import functional as F
 from minidl import nn
 from minidl.nn import init
+
+
+class ConvReLU(nn.Module):
+    """A convolution with bias, and ReLU: the unit of networks older than batch normalisation."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **options: Any) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, **options)
+
+    def forward(self, x: Any) -> Any:
+        return F.relu(self.conv(x))
 
 
 class ConvBN(nn.Module):
@@ -57,6 +69,16 @@ class BasicConv2d(ConvBN):
 
     def forward(self, x: Any) -> Any:
         return F.relu(super().forward(x))
+
+
+class Branches(nn.Module):
+    """Branches side by side: each reads the whole input, and their outputs are concatenated in depth.
+
+    (N, H, W, C) → (N, OH, OW, F₁ + F₂ + ...). They are the parts that a subclass assigns, in their order.
+    """
+
+    def forward(self, x: Any) -> Any:
+        return minidl.concatenate([branch(x) for branch in self.children()], axis=-1)  # (N, OH, OW, F₁ + F₂ + ...)
 
 
 def separable_conv(
@@ -120,6 +142,19 @@ def kaiming_fan_out(model: nn.Module) -> None:
             module.weight.data = init.kaiming_normal(module.weight.shape, mode="fan_out")
             if module.bias is not None:
                 module.bias.data = np.zeros(module.bias.shape, np.float32)
+
+
+def caffe_xavier(model: nn.Module, *, bias: float) -> None:
+    """Filters and matrices uniform with variance 1 / fan_in, biases `bias`, in all of `model`.
+
+    Caffe's "xavier" filler. (Glorot & Bengio, after whom it is named, have the variance 2 / (fan_in + fan_out).)
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            fan_in, _ = init.fans(module.weight.shape)
+            module.weight.data = init.uniform(module.weight.shape, math.sqrt(3 / fan_in))
+            if module.bias is not None:
+                module.bias.data = np.full(module.bias.shape, bias, np.float32)
 
 
 def require_choice(name: str, option: str, value: Any, choices: Iterable[str]) -> None:

@@ -20,19 +20,15 @@ image has its channels last. "torch": (F, C/G, KH, KW), (O, I), channels first. 
 layout and says so in its header; all else is taken for PyTorch's unless `layout` says otherwise. Shapes are not asked:
 a filter 3×3×3×3 would fit both.
 
-Our networks have the names of the checkpoints that people have: torchvision's, the RepVGG repository's, timm's where
-only timm has the network. `DIALECTS` translates other names for the same networks. (The weights that torchvision
-publishes for GoogLeNet and Inception-v3 are for networks with transform_input=True.)
+The files themselves are the matter of `weight_files.py`, names that are not ours that of `dialects.py`. (The weights
+that torchvision publishes for GoogLeNet and Inception-v3 are for networks with transform_input=True.)
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
-import warnings
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,45 +38,10 @@ from minidl import Tensor, checkpoint, nn
 from minidl.backend import is_array, to_host
 from minidl.checkpoint import CheckpointError
 from minidl.nn.init import is_placeholder
-from models.inception_v2 import CADENE_NAMES
+from models import dialects, weight_files
 
 LAYOUTS = ("minidl", "torch")
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts keep the weights
 LISTED = 20  # problems of each kind that an error shows
-
-# Who names a network differently, and how those names become ours: regular expressions and what replaces them, in turn.
-DIALECTS: dict[str, list[tuple[str, str]]] = {
-    "timm's VGG": [
-        (r"^pre_logits\.fc1\.", "classifier.0."),  # a 7×7 convolution there
-        (r"^pre_logits\.fc2\.", "classifier.3."),
-        (r"^head\.fc\.", "classifier.6."),
-    ],
-    "timm's RepVGG": [
-        (r"^stem\.", "stage0."),
-        (r"^stages\.0\.", "stage1."),
-        (r"^stages\.1\.", "stage2."),
-        (r"^stages\.2\.", "stage3."),
-        (r"^stages\.3\.", "stage4."),
-        (r"\.conv_kxk\.", ".rbr_dense."),
-        (r"\.conv_1x1\.", ".rbr_1x1."),
-        (r"\.identity\.", ".rbr_identity."),
-        (r"\.reparam_conv\.", ".rbr_reparam."),
-        (r"^head\.fc\.", "linear."),
-    ],
-    "Cadene's Inception-ResNet-v2": [(r"^last_linear\.", "classif.")],
-    "Cadene's BN-Inception": CADENE_NAMES,
-}
-
-# Options that a network was made with, told by the names that it then has more, and fewer.
-_AUXILIARY = r"(aux1|aux2|AuxLogits)\."
-_BRANCHES = r".*(rbr_dense|rbr_1x1|rbr_identity|conv_kxk|conv_1x1|identity)\."
-_MERGED = r".*(rbr_reparam|reparam_conv)\."
-OPTIONS = {
-    "aux_logits=True": (_AUXILIARY, ""),
-    "aux_logits=False": ("", _AUXILIARY),
-    "deploy=True": (_MERGED, _BRANCHES),
-    "deploy=False": (_BRANCHES, _MERGED),
-}
 
 
 def load_weights(
@@ -107,9 +68,9 @@ def load_weights(
         source, state, found = "the mapping", weights, "torch"
     else:
         path = Path(weights)
-        source, (state, found) = str(path), _read(path)
+        source, (state, found) = str(path), weight_files.read(path)
     own, filters = dict(model._state()), _filters(model)
-    theirs, unexpected = _names(_unwrapped(state), own)
+    theirs, unexpected = dialects.in_our_names(dialects.unwrapped(state), own)
     loaded, missing, unfit = {}, [], []
     for name, tensor in own.items():
         if name in theirs:
@@ -137,7 +98,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], layout: str = "
     path = Path(path)
     if layout not in LAYOUTS:
         raise ValueError(f'save_weights: expected layout "minidl" or "torch", got {layout!r}')
-    _check_suffix(path, TORCH_WRITERS)
+    weight_files.check_suffix(path)
     if layout == "minidl":
         if path.suffix not in checkpoint.FORMATS:
             raise CheckpointError(f'{path}: {path.suffix} is PyTorch\'s format; write layout="torch", or use .npz')
@@ -145,7 +106,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], layout: str = "
         return
     filters = _filters(model)
     state = {name: _to_torch(array, filters.get(name)) for name, array in model.state_dict().items()}
-    checkpoint.replace(path, lambda file: TORCH_WRITERS[path.suffix](file, state))
+    weight_files.write(path, state)
 
 
 # --------------------------------------------------------------------------------------------------------- the layouts
@@ -212,13 +173,8 @@ def _problems(missing: list[str], unexpected: list[str], unfit: list[str]) -> li
         lines += [label + item for item in items[:LISTED]]
         if len(items) > LISTED:
             lines.append(f"{label}and {len(items) - LISTED} more")
-    for option, patterns in OPTIONS.items():
-        if all(
-            bool(names) == bool(pattern) and all(re.match(pattern, name) for name in names)
-            for pattern, names in zip(patterns, (unexpected, missing), strict=True)
-        ):
-            lines.append(f"these are weights of a network made with {option}")
-    return lines
+    hints = dialects.made_with(unexpected, missing)
+    return lines + [f"these are weights of a network made with {option}" for option in hints]
 
 
 def _converted(name: str, value: Any, tensor: Tensor, filter_shape: FilterShape | None) -> np.ndarray:
@@ -259,127 +215,3 @@ def _array(value: Any) -> np.ndarray:
     if is_array(value):
         return to_host(value)
     return np.asarray(value) if isinstance(value, np.generic | int | float) else np.array(value, object)
-
-
-# ------------------------------------------------------------------------------------------------------------ the names
-
-
-def _unwrapped(state: Mapping[Any, Any]) -> dict[str, Any]:
-    """The weights in what a training script saved, by the names that they have without DataParallel."""
-    state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping)), state)
-    wrapped = all(str(name).startswith("module.") for name in state)
-    return {str(name).removeprefix("module." if wrapped else ""): value for name, value in state.items()}
-
-
-def _names(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> tuple[dict[str, tuple[str, Any]], list[str]]:
-    """{our name: (name in the file, value)}, and the names in the file that the model does not have.
-
-    They are read in the dialect in which most of them are the model's.
-    """
-    dialects = [{name: _translated(name, rules) for name in state} for rules in ([], *DIALECTS.values())]
-    ours = max(dialects, key=lambda names: len(own.keys() & names.values()))
-    theirs: dict[str, tuple[str, Any]] = {}
-    unexpected = []
-    for name, value in state.items():
-        if ours[name] in own and ours[name] not in theirs:
-            theirs[ours[name]] = (name, value)
-        else:
-            unexpected.append(name)
-    return theirs, unexpected
-
-
-def _translated(name: str, rules: Iterable[tuple[str, str]]) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-# ------------------------------------------------------------------------------------------------------------ the files
-
-
-def _read(path: Path) -> tuple[Mapping[str, Any], str]:
-    """What is in a file of weights, and its layout."""
-    _check_suffix(path, READERS)
-    with checkpoint.reading(path):
-        state, layout = READERS[path.suffix](path)
-        if not isinstance(state, Mapping):
-            raise CheckpointError(f"{path} holds a {type(state).__name__}; expected a dict of arrays by name")
-        return state, layout
-
-
-def _check_suffix(path: Path, formats: Iterable[str]) -> None:
-    if path.suffix not in formats:
-        raise CheckpointError(f"{path}: the name of a file of weights must end in {', '.join(formats)}")
-
-
-def _read_npz(path: Path) -> tuple[Any, str]:
-    with zipfile.ZipFile(path) as archive:  # not numpy.load yet, which takes a pickle for an archive
-        if checkpoint.HEADER_MEMBER in archive.namelist():
-            return checkpoint.load(path), "minidl"
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file), "torch"
-
-
-def _read_safetensors(path: Path) -> tuple[Any, str]:
-    library = checkpoint.import_safetensors()
-    with library.safe_open(path, framework="numpy") as file:
-        if checkpoint.HEADER_KEY in (file.metadata() or {}):
-            return checkpoint.load(path), "minidl"
-    entries = library.deserialize(path.read_bytes())
-    return {name: _safetensor(name, **entry) for name, entry in entries}, "torch"
-
-
-def _safetensor(name: str, dtype: str, shape: list[int], data: bytearray) -> np.ndarray:
-    """An array of a .safetensors file. NumPy has no bfloat16: it is the upper half of a float32."""
-    if dtype == "BF16":
-        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
-    if dtype not in SAFETENSORS_DTYPES:
-        raise CheckpointError(f"{name} has the dtype {dtype}; expected one of {', '.join(SAFETENSORS_DTYPES)}, BF16")
-    return np.frombuffer(data, SAFETENSORS_DTYPES[dtype]).reshape(shape)
-
-
-def _read_torch(path: Path) -> tuple[Any, str]:
-    import pickle
-
-    torch = _import_torch()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # whether it can be read is seen at once
-            return torch.load(path, map_location="cpu", weights_only=True), "torch"
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if not found:
-            raise ValueError("PyTorch does not know it as a pickle of its own") from error
-        raise CheckpointError(
-            f"{path} is refused: unpickling it would call {found[1]}, and could run any code; expected arrays alone. "
-            "Ask for a file of the state_dict(), best a .safetensors"
-        ) from error
-
-
-def _import_torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise CheckpointError(
-            f"a .pth or .pt file needs PyTorch ({error}): pip install torch, or use .safetensors or .npz"
-        ) from error
-    return torch
-
-
-def _write_npz(file: Any, state: Mapping[str, Any]) -> None:
-    np.savez(file, **state)
-
-
-def _write_safetensors(file: Any, state: Mapping[str, np.ndarray]) -> None:
-    file.write(checkpoint.import_safetensors().numpy.save(state, {"format": "pt"}))
-
-
-def _write_torch(file: Any, state: Mapping[str, np.ndarray]) -> None:
-    torch = _import_torch()
-    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, file)
-
-
-SAFETENSORS_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1"}
-SAFETENSORS_DTYPES |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"}
-READERS = {".npz": _read_npz, ".safetensors": _read_safetensors, ".pth": _read_torch, ".pt": _read_torch}
-TORCH_WRITERS = {".npz": _write_npz, ".safetensors": _write_safetensors, ".pth": _write_torch, ".pt": _write_torch}

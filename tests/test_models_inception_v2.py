@@ -9,7 +9,8 @@ from torch_twin import assert_twins, sequence, torch_nn, torch_shapes, twin, uns
 
 import minidl
 from minidl import Tensor, nn
-from models.inception_v2 import CADENE_NAMES, BNInception, FactorizedInception, StridedInception, inception_v2
+from models.dialects import DIALECTS
+from models.inception_v2 import BNInception, FactorizedInception, StridedInception, inception_v2
 from models.reparam import to_deploy
 from models.units import BasicConv2d
 
@@ -281,7 +282,7 @@ def test_repr_reads_like_figure_5():
 
 
 def our_name(name):
-    for pattern, replacement in CADENE_NAMES:
+    for pattern, replacement in DIALECTS["Cadene's BN-Inception"]:
         name = re.sub(pattern, replacement, name)
     return name
 

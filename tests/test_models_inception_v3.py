@@ -200,8 +200,9 @@ def test_options():
     assert built(inception_v3).dropout.p == 0.5
     net = built(inception_v3, aux_logits=False, dropout=0.2)
     assert (net.dropout.p, net.AuxLogits, net.aux_weight) == (0.2, None, 0.4)
-    with pytest.raises(ValueError, match="^InceptionV3: transform_input is for RGB.* expected in_channels=3, got 1$"):
-        inception_v3(in_channels=1, transform_input=True)
+    gray = minidl.Tensor(np.zeros((1, 75, 75, 1), np.float32))
+    with pytest.raises(ValueError, match=r"expected RGB images \(N, H, W, 3\), got shape \(1, 75, 75, 1\)"):
+        built(inception_v3, in_channels=1, transform_input=True)(gray)
 
 
 def test_repr_names_the_parts():

@@ -15,8 +15,9 @@ import minidl
 from minidl import Tensor, nn
 from minidl import functional as F
 from minidl.inspection.summary import summary
-from models import preact_resnet
-from models.preact_resnet import PreActBlock, PreActBottleneck, PreActResNet, preact_resnet50, preact_resnet1001
+from models import cifar_preact_resnet, preact_resnet
+from models.cifar_preact_resnet import preact_resnet1001
+from models.preact_resnet import PreActBlock, PreActBottleneck, PreActResNet, preact_resnet50
 from models.resnet import PaddedShortcut
 
 ARCHITECTURES = json.loads((Path(__file__).parent / "reference" / "architectures.json").read_text())["architectures"]
@@ -47,10 +48,15 @@ FORMS = {  # the entry in architectures.json
 every_form = pytest.mark.parametrize(("entry", "name", "options"), [(e, *f) for e, f in FORMS.items()], ids=FORMS)
 
 
+def builder(name):
+    cifar = name in ("preact_resnet110", "preact_resnet164", "preact_resnet1001")
+    return getattr(cifar_preact_resnet if cifar else preact_resnet, name)
+
+
 def built(name, **options):
     """The network without memory for its weights."""
     with nn.init.placeholders():
-        return getattr(preact_resnet, name)(**options)
+        return builder(name)(**options)
 
 
 # ------------------------------------------------------------------------------------------------- twins
@@ -317,8 +323,8 @@ def test_shapes_and_multiply_adds_are_the_published_networks(entry, name, option
 
 @pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in FORMS.values()))
 def test_docstring_tells_parameters_and_multiply_adds(name):
-    document = getattr(preact_resnet, name).__doc__
-    entry = next(entry for entry, (builder, _) in FORMS.items() if builder == name)
+    document = builder(name).__doc__
+    entry = next(entry for entry, (network, _) in FORMS.items() if network == name)
     assert document.startswith(f"{name.removeprefix('preact_resnet')} layers")
     assert f"{ARCHITECTURES[entry]['params']:,} parameters" in document
     assert f"{ARCHITECTURES[entry]['macs']:,} multiply-adds" in document
