@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from minidl.evaluation import evaluate
 from minidl.gradcheck import GradcheckError, GradcheckReport
 from minidl.inspection.summary import summary
 from minidl.inspection.tables import show
+from minidl.inspection.tracing import following
 from minidl.names import build, fault_of, try_out, unknown
 from minidl.nn import init
 from minidl.recipe import Recipe, load_data, make_trainer
@@ -138,22 +140,42 @@ def _keep_options(options: argparse.Namespace, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asked, indent=2) + "\n")
     elif path.exists():
-        begun = json.loads(path.read_text())
-        differing = [f"{option} {begun.get(option)}" for option in asked if asked[option] != begun.get(option)]
+        begun = _read_options(path)
+        differing = [_as_asked(option, begun.get(option)) for option in asked if asked[option] != begun.get(option)]
         if differing:
             raise UsageError(
-                f"{path.parent} was begun with {', '.join(differing)}: give the same to go on, or another --output"
+                f"{path.parent} was begun {', '.join(differing)}: give the same to go on, or another --output"
             )
 
 
+def _read_options(path: Path) -> dict[str, Any]:
+    try:
+        options = json.loads(path.read_text())
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise UsageError(f"{path} is damaged; without this file, --resume trusts that the options are the same")
+    return options
+
+
+def _as_asked(option: str, value: Any) -> str:
+    """How a run was begun: "with --lr 0.05", "with --custom-l2", "without --variant"."""
+    if value is None or value is False:
+        return f"without {option}"
+    return f"with {option}" if value is True else f"with {option} {value}"
+
+
 def _summary(options: argparse.Namespace) -> int:
-    form = _form(options) | ({"deploy": True} if options.deploy else {})
     published = forms_of(options.model)
     shape = options.input or (published[0].input if published else (8, 8, 1))
     K = options.classes or (published[0].classes if published else 10)
-    with fault_of(options.model), init.placeholders():
-        model = build(options.model, num_classes=K, in_channels=shape[-1], **form)
-    counted = summary(model, shape, training=options.training)
+    with fault_of(options.model):
+        with init.placeholders():
+            model = build(options.model, num_classes=K, in_channels=shape[-1], **_form(options))
+            if options.deploy:
+                with following(lambda step: None):  # its kernels are not computed either
+                    model = models.to_deploy(model)
+        counted = summary(model, shape, training=options.training)
     agreeing = forms_agreeing(counted.parameters, counted.macs, shape)
     if options.json:
         names = [{"network": same.network, "source": same.source, "paper": same.paper} for same in agreeing]
@@ -270,7 +292,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     for name, kind, text in (
         ("epochs", _positive, "passes over the training images"),
         ("batch_size", _positive, "images a step"),
-        ("lr", float, "the learning rate after the first epoch, before it falls along a cosine"),
+        ("lr", float, "the learning rate after the first epoch, before a cosine lowers it; the large VGGs need 0.01"),
         ("momentum", float, "Nesterov momentum; 0 is plain SGD"),
         ("weight_decay", float, "on weight matrices and filters; biases and batch norms have none"),
         ("label_smoothing", float, "the share of each target spread over all classes"),

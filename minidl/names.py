@@ -39,7 +39,7 @@ def build(spec: str, num_classes: int, in_channels: int, **options: Any) -> Modu
         try:
             return models.create(spec, **options)
         except TypeError as error:
-            if "unexpected keyword argument 'variant'" not in str(error):
+            if "no option 'variant'" not in str(error):
                 raise
             raise ModelError(f"{spec} comes in one form only; leave out variant={options['variant']!r}") from None
     module = _import_file(path)

@@ -7,6 +7,7 @@ net = models.create("resnet50", weights="resnet50.safetensors")  # torchvision's
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from os import PathLike
 from typing import Any
@@ -83,19 +84,33 @@ def create(name: str, *, weights: str | PathLike[str] | None = None, deploy: boo
               no auxiliary heads. (For the weights of a trained network it is `to_deploy(create(name, weights=...))`.)
     options   those of the network's own function, such as num_classes=10, in_channels=1 or variant="paper"
 
-    Raises: ValueError for an unknown name, with the ones closest to it; what the function raises for its options, and
-    `load_weights` for the file.
+    Raises: ValueError for an unknown name, with the ones closest to it; TypeError for an option that the network does
+    not have; what the function raises for the values of its options, and `load_weights` for the file.
     """
+    if not isinstance(name, str):
+        raise TypeError(f'create: expected the name of a network, such as "resnet18", got {name!r:.60}')
     if name not in _BUILDERS:
         near = difflib.get_close_matches(name, _BUILDERS, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_BUILDERS)}"
         raise ValueError(f"unknown model {name!r}: {hint}")
-    builder = _BUILDERS[name]
     if weights is None:
-        model = builder(**options)
+        model = _built(name, options)
         return to_deploy(model) if deploy else model
     with nn.init.placeholders():  # all of them are about to be replaced
-        model = builder(**options)
+        model = _built(name, options)
         model = to_deploy(model) if deploy else model
     load_weights(model, weights)
     return model
+
+
+def _built(name: str, options: dict[str, Any]) -> nn.Module:
+    builder = _BUILDERS[name]
+    try:
+        return builder(**options)
+    except TypeError as error:  # of whichever class the options were handed on to
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None or unknown[1] not in options:
+            raise
+        raise TypeError(
+            f"create: {name} has no option {unknown[1]!r}; those that it has are described in {builder.__module__}"
+        ) from error

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from minidl import Tensor, concatenate, nn, no_grad
+from minidl.nn.init import is_placeholder
+from models.units import require_network
 
 Branch = tuple[Tensor, Tensor]  # the kernel and bias of a convolution
 
@@ -165,6 +167,7 @@ def fold_batch_norm(model: nn.Module, images: Any = None) -> nn.Module:
     one of the two stands in several places, or outputs for `images` differ by more than a relative 1e-3, in float64
     1e-10.
     """
+    require_network("fold_batch_norm", model)
     folded = _copy_for_inference(model)
     _fold(folded)
     return _proven("fold_batch_norm", model, folded, images)
@@ -178,6 +181,7 @@ def to_deploy(model: nn.Module, images: Any = None) -> nn.Module:
       `only_in_training = True`.
     - Other batch norms are folded into convolutions: see `fold_batch_norm`, also for `images` and errors.
     """
+    require_network("to_deploy", model)
     deployed = _plain(_copy_for_inference(model))
     _fold(deployed)
     return _proven("to_deploy", model, deployed, images)
@@ -188,6 +192,7 @@ def _copy_for_inference(model: nn.Module) -> nn.Module:
     for module in model.modules():
         memo |= {id(hooks): () for hooks in (module._before_forward, module._after_forward)}
     memo |= {id(parameter.grad): None for parameter in model.parameters()}
+    memo |= {id(p.data): p.data for p in model.parameters() if is_placeholder(p.data)}  # which have no memory
     return copy.deepcopy(model, memo).eval()
 
 
@@ -222,7 +227,9 @@ def _proven(name: str, model: nn.Module, plain: nn.Module, images: Any) -> nn.Mo
     """`plain`, if its outputs for `images` are those of `model`."""
     if images is None:
         return plain
-    for expected, actual in zip(_outputs(_copy_for_inference(model), images), _outputs(plain, images), strict=True):
+    for expected, actual in zip(
+        _outputs(name, _copy_for_inference(model), images), _outputs(name, plain, images), strict=True
+    ):
         tolerance = 1e-10 if expected.dtype == np.float64 else 1e-3
         difference, size = np.linalg.norm(actual - expected), np.linalg.norm(expected)
         if not difference <= tolerance * size:
@@ -234,7 +241,10 @@ def _proven(name: str, model: nn.Module, plain: nn.Module, images: Any) -> nn.Mo
     return plain
 
 
-def _outputs(model: nn.Module, images: Any) -> list[np.ndarray]:
+def _outputs(name: str, model: nn.Module, images: Any) -> list[np.ndarray]:
     with no_grad():
         outputs = model(images)
-    return [y.numpy() for y in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    if wrong := [type(y).__name__ for y in outputs if not isinstance(y, Tensor)]:
+        raise TypeError(f"{name}: expected a network that gives a tensor or a tuple of tensors, got a {wrong[0]}")
+    return [y.numpy() for y in outputs]

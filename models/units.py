@@ -157,6 +157,12 @@ def caffe_xavier(model: nn.Module, *, bias: float) -> None:
                 module.bias.data = np.full(module.bias.shape, bias, np.float32)
 
 
+def require_network(name: str, model: Any) -> None:
+    """Raises: TypeError for a `model` given to the function `name` that is none."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'{name}: expected a network, such as models.create("resnet18"), got {model!r:.60}')
+
+
 def require_choice(name: str, option: str, value: Any, choices: Iterable[str]) -> None:
     """Raises: ValueError for an option of `name` that is none of `choices`."""
     if value not in choices:

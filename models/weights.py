@@ -39,9 +39,9 @@ from minidl.backend import is_array, to_host
 from minidl.checkpoint import CheckpointError
 from minidl.nn.init import is_placeholder
 from models import dialects, weight_files
+from models.units import require_network
 
 LAYOUTS = ("minidl", "torch")
-LISTED = 20  # problems of each kind that an error shows
 
 
 def load_weights(
@@ -62,10 +62,13 @@ def load_weights(
     Raises: ValueError listing what is missing, unexpected, or of the wrong shape or kind; CheckpointError for a file
     that cannot be read; FileNotFoundError. Then nothing in the model has changed.
     """
+    require_network("load_weights", model)
     if layout not in (None, *LAYOUTS):
         raise ValueError(f'load_weights: expected layout "minidl", "torch" or None, got {layout!r}')
     if isinstance(weights, Mapping):
         source, state, found = "the mapping", weights, "torch"
+    elif not isinstance(weights, str | os.PathLike):
+        raise TypeError(f"load_weights: expected a path or a dict of arrays by name, got a {type(weights).__name__}")
     else:
         path = Path(weights)
         source, (state, found) = str(path), weight_files.read(path)
@@ -93,11 +96,18 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], layout: str = "
              checksum for each array. "torch": arrays by name as PyTorch has them (.npz, .safetensors, .pth, .pt), for
              load_state_dict of the library whose names the model has.
 
-    Raises: ValueError for another layout; CheckpointError when the file cannot be written, and then the old one stays.
+    Raises: ValueError for another layout and for placeholders; CheckpointError when the file cannot be written. Then
+    the old one stays.
     """
+    require_network("save_weights", model)
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"save_weights: expected a path, got a {type(path).__name__}")
     path = Path(path)
     if layout not in LAYOUTS:
         raise ValueError(f'save_weights: expected layout "minidl" or "torch", got {layout!r}')
+    for name, parameter in model.named_parameters():
+        if is_placeholder(parameter.data):
+            raise ValueError(f"save_weights: {name} is a placeholder; load or draw the weights before saving them")
     weight_files.check_suffix(path)
     if layout == "minidl":
         if path.suffix not in checkpoint.FORMATS:
@@ -168,11 +178,7 @@ def _join(prefix: str, name: str) -> str:
 
 def _problems(missing: list[str], unexpected: list[str], unfit: list[str]) -> list[str]:
     """What keeps weights from being loaded, a line each, and by which option of the network it may come about."""
-    lines = []
-    for label, items in (("missing: ", missing), ("unexpected: ", unexpected), ("", unfit)):
-        lines += [label + item for item in items[:LISTED]]
-        if len(items) > LISTED:
-            lines.append(f"{label}and {len(items) - LISTED} more")
+    lines = [*(f"missing: {name}" for name in missing), *(f"unexpected: {name}" for name in unexpected), *unfit]
     hints = dialects.made_with(unexpected, missing)
     return lines + [f"these are weights of a network made with {option}" for option in hints]
 
@@ -187,7 +193,7 @@ def _converted(name: str, value: Any, tensor: Tensor, filter_shape: FilterShape 
     array = _array(value)
     kind = "floating" if np.issubdtype(tensor.dtype, np.floating) else "integer"
     if not np.issubdtype(array.dtype, getattr(np, kind)):
-        got = type(value).__name__ if array.dtype == object else array.dtype
+        got = array.dtype if array.dtype != object or is_array(value) else type(value).__name__
         raise ValueError(f"dtype of {name}: expected {kind} numbers, got {got}")
     shapes = [tensor.shape] if filter_shape is None else _torch_shapes(tensor, filter_shape)
     if array.shape not in shapes:

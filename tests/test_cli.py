@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,8 @@ def test_the_defaults_in_the_help_are_those_of_the_recipe(capsys, monkeypatch):
     ],
 )
 def test_a_usage_error_is_one_line_and_leaves_nothing(capsys, folder, arguments, message):
+    if arguments == "demo --output data.npz":
+        pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     before = everything(folder)
     status, _, err = run(capsys, *arguments.split())
     assert status == 2
@@ -278,7 +281,7 @@ def test_custom_l2_is_a_penalty_in_the_place_of_weight_decay(capsys):
     assert run(capsys, *own, "--resume")[0] == 0
     status, _, err = run(capsys, *own[:-3], "--output", "own", "--resume")
     assert (status, len(err)) == (2, 1)
-    assert "own was begun with --custom-l2 True" in err[0]
+    assert "own was begun with --custom-l2: give" in err[0]
 
 
 # ----------------------------------------------------------------------------------------------------------- summary
@@ -336,9 +339,32 @@ def test_summary_of_ones_own_model(capsys):
     assert (status, err) == (0, [])
     assert re.fullmatch(r"fc +Linear\(64, 10\) +10 +650 +640 +80 B +all", out[3])
     status, _, err = run(capsys, "summary", "net.py:Net", "--input", "9x9x1")
-    assert status == 2
-    assert err[0].startswith("minidl summary: linear: input (1, 81) does not fit weight (64, 10)")
-    assert err[1] == "  in layer fc of Net: Linear(64, 10)"
+    assert (status, err[0]) == (2, "minidl summary: net.py:Net failed:")
+    assert "ValueError: linear: input (1, 81) does not fit weight (64, 10)" in err[-2]
+    assert err[-1] == "in layer fc of Net: Linear(64, 10)"
+    assert run(capsys, "summary", "net.py:Net", "--deploy")[0] == 0
+
+
+def test_summary_of_ones_own_model_that_fails(capsys):
+    write_net(factor=2)
+    with open("net.py", "a") as file:
+        file.write("\n\nclass Unwritten(Net):\n    def forward(self, x):\n        return self.nothing(x)\n")
+    status, out, err = run(capsys, "summary", "net.py:Unwritten")
+    assert (status, out, err[0]) == (2, [], "minidl summary: net.py:Unwritten failed:")
+    assert "AttributeError: 'Unwritten' object has no attribute 'nothing'" in err
+
+
+@pytest.mark.parametrize("network", ["repvgg_b0", "vgg11_bn"])
+def test_a_deployed_form_takes_no_memory_either(capsys, network):
+    tracemalloc.start()
+    try:
+        status, out, _ = run(capsys, "summary", network, "--deploy")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert status == 0
+    assert any(line.startswith("agrees to the digit with") for line in out)
+    assert peak < 5e6  # the largest kernels alone have 9 MB
 
 
 def test_summary_of_an_image_that_is_too_small(capsys):
@@ -361,10 +387,11 @@ def test_an_earlier_run_is_not_overwritten(capsys, folder):
 @pytest.mark.parametrize(
     ("change", "begun"),
     [
-        (["--lr", "0.1"], "--lr 0.05"),
-        (["--epochs", "4"], "--epochs 3"),
-        (["--label-smoothing", "0", "--seed", "1"], "--label-smoothing 0.05, --seed 0"),
-        (["--data", "digits"], "--data data.npz"),
+        (["--lr", "0.1"], "with --lr 0.05"),
+        (["--epochs", "4"], "with --epochs 3"),
+        (["--label-smoothing", "0", "--seed", "1"], "with --label-smoothing 0.05, with --seed 0"),
+        (["--data", "digits"], "with --data data.npz"),
+        (["--image-size", "16"], "without --image-size"),
     ],
 )
 def test_a_run_is_not_resumed_as_another(capsys, folder, change, begun):
@@ -372,9 +399,7 @@ def test_a_run_is_not_resumed_as_another(capsys, folder, change, begun):
     before = everything(folder)
     status, _, err = run(capsys, *TRAIN, "--resume", *change)
     assert status == 2
-    assert err == [
-        f"minidl train: runs/resnet_small was begun with {begun}: give the same to go on, or another --output"
-    ]
+    assert err == [f"minidl train: runs/resnet_small was begun {begun}: give the same to go on, or another --output"]
     assert everything(folder) == before
 
 
@@ -387,6 +412,15 @@ def test_a_damaged_checkpoint_is_said(capsys, folder):
     assert len(err) == 1
     assert "runs/resnet_small/last.npz cannot be read" in err[0]
     assert everything(folder) == before
+
+
+@pytest.mark.parametrize("junk", ["", "{", "[]", "3", "[1]"])
+def test_damaged_options_are_said(capsys, junk):
+    run(capsys, *TRAIN)
+    Path("runs/resnet_small/options.json").write_text(junk)
+    status, _, err = run(capsys, *TRAIN, "--resume")
+    assert (status, len(err)) == (2, 1)
+    assert "runs/resnet_small/options.json is damaged" in err[0]
 
 
 def interrupt_at(monkeypatch, method, call):

@@ -253,6 +253,9 @@ IMAGES = np.zeros((2, 3, 4, 2), np.float32)
     [
         (lambda: Normalize(0, 1)(IMAGES[0]), ValueError, r"Normalize: expected a batch .*\(3, 4, 2\).*image\[None\]"),
         (lambda: RandomShift(1)(IMAGES[0]), ValueError, "RandomShift: expected a batch"),
+        (lambda: ToFloat()(IMAGES[0].astype(np.uint8)), ValueError, "ToFloat: expected a batch"),
+        (lambda: Pad(1)(IMAGES[0]), ValueError, "Pad: expected a batch"),
+        (lambda: RandomHorizontalFlip()(IMAGES[0]), ValueError, "RandomHorizontalFlip: expected a batch"),
         (lambda: Normalize((0, 0, 0), 1)(IMAGES), ValueError, r"2 channels on their last axis, mean has shape \(3,\)"),
         (lambda: Normalize(0, (1, 1, 1))(IMAGES), ValueError, r"std has shape \(3,\)"),
         (lambda: Normalize(0, 0), ValueError, "every std must be positive"),

@@ -62,6 +62,24 @@ def test_unknown_name(wrong, message):
         models.create(wrong)
 
 
+@pytest.mark.parametrize("wrong", [None, 18, ["resnet18"], models.resnet.resnet18])
+def test_a_name_is_a_string(wrong):
+    with pytest.raises(TypeError, match='^create: expected the name of a network, such as "resnet18", got '):
+        models.create(wrong)
+
+
+@pytest.mark.parametrize("name", ["resnet_small", "vgg_small", "resnet18", "repvgg_a0", "googlenet"])
+def test_an_option_that_the_network_does_not_have(name):
+    with pytest.raises(TypeError, match=f"^create: {name} has no option 'pretrained'; .* described in models\\.\\w+$"):
+        models.create(name, pretrained=True)
+
+
+def test_a_fault_in_a_network_is_not_taken_for_one_in_the_options(monkeypatch):
+    monkeypatch.setitem(models._BUILDERS, "broken", lambda num_classes: nn.Linear(8, num_classes, biased=False))
+    with pytest.raises(TypeError, match="^Linear.*'biased'$"):
+        models.create("broken", num_classes=3)
+
+
 @every_network
 def test_created_as_by_its_own_function(name):
     """create(name) has 10 classes and 1 channel, and passes other numbers on."""

@@ -1,5 +1,7 @@
 """Structural re-parameterisation: each identity against what it says it equals, whole networks against themselves."""
 
+import tracemalloc
+
 import fakecupy
 import numpy as np
 import pytest
@@ -506,6 +508,40 @@ def test_the_proof_records_no_graph():
 
     fold_batch_norm(Watched(), images=Tensor([1.0]))
     assert recorded == [False, False]
+
+
+@both
+@pytest.mark.parametrize("wrong", [None, "resnet18", cifar_resnet.resnet_small])
+def test_what_is_no_network(wrong, function):
+    with pytest.raises(TypeError, match=f"^{function.__name__}: expected a network, such as .*, got "):
+        function(wrong)
+
+
+@both
+@pytest.mark.parametrize("wrap", [lambda y: {"y": y}, lambda y: [y], lambda y: (y, None), lambda y: None])
+def test_outputs_that_cannot_be_compared(wrap, function):
+    class Wrapped(nn.Module):
+        def forward(self, x):
+            return wrap(x)
+
+    message = (
+        f"^{function.__name__}: expected a network that gives a tensor or a tuple of tensors, got a (dict|list|None)"
+    )
+    with pytest.raises(TypeError, match=message):
+        function(Wrapped(), images=Tensor([1.0]))
+
+
+@both
+def test_a_copy_of_a_network_without_memory_takes_none(function):
+    with nn.init.placeholders():
+        model = vgg.vgg11_bn()
+    tracemalloc.start()
+    try:
+        function(model)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6  # of 531 MB; the kernels of the convolutions, 37 MB, are computed
 
 
 def test_images_find_a_nan(rng):

@@ -445,6 +445,10 @@ UNFIT = {  # a change, and what is said of it
     ),
     "no array": ({"features__0__bias": "ones"}, "dtype of features.0.bias: expected floating numbers, got str"),
     "a list": ({"features__0__bias": [1.0] * 32}, "dtype of features.0.bias: expected floating numbers, got list"),
+    "Python objects": (
+        {"features__0__bias": np.ones(32, object)},
+        "dtype of features.0.bias: expected floating numbers, got object",
+    ),
     "half a batch": (
         {"features__1__num_batches_tracked": np.array(0.5)},
         "dtype of features.1.num_batches_tracked: expected integer numbers, got float64",
@@ -483,7 +487,7 @@ def test_all_of_it_is_told_at_once(state):
 
 
 def test_a_file_of_another_network(tmp_path):
-    """By its path; of many names the first twenty, and how many more."""
+    """By its path; every name is told."""
     save_weights(resnet_small(), tmp_path / "resnet.npz", "torch")
     net = vgg_small()
     with pytest.raises(ValueError, match="does not fit VGG") as caught:
@@ -491,12 +495,16 @@ def test_a_file_of_another_network(tmp_path):
     first, *lines = str(caught.value).splitlines()
     assert first == f"load_weights: {tmp_path / 'resnet.npz'} does not fit VGG:"
     missing = [name for name in net.state_dict() if not name.endswith("num_batches_tracked")]
-    assert lines[:21] == [*(f"  missing: {name}" for name in missing[:20]), f"  missing: and {len(missing) - 20} more"]
     unexpected = list(resnet_small().state_dict())
-    assert lines[21:] == [
-        *(f"  unexpected: {name}" for name in unexpected[:20]),
-        f"  unexpected: and {len(unexpected) - 20} more",
-    ]
+    assert lines == [*(f"  missing: {name}" for name in missing), *(f"  unexpected: {name}" for name in unexpected)]
+
+
+@pytest.mark.parametrize("layout", ["minidl", "torch"])
+def test_a_network_without_memory_has_no_weights_to_save(layout, tmp_path):
+    net = without_memory(vgg_small)
+    with pytest.raises(ValueError, match="save_weights: features.0.weight is a placeholder; load or draw the weights"):
+        save_weights(net, tmp_path / "net.npz", layout)
+    assert list(tmp_path.iterdir()) == []
 
 
 def without_memory(build, **options):
@@ -527,6 +535,21 @@ def test_a_wrong_layout():
         load_weights(vgg_small(), {}, layout="nhwc")
     with pytest.raises(ValueError, match='^save_weights: expected layout "minidl" or "torch", got None$'):
         save_weights(vgg_small(), "net.npz", layout=None)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, True, [], [("a", 1)], b"net.npz", np.ones(3)])
+def test_what_is_neither_a_path_nor_a_dict(wrong):
+    with pytest.raises(TypeError, match="^load_weights: expected a path or a dict of arrays by name, got a "):
+        load_weights(vgg_small(), wrong)
+    with pytest.raises(TypeError, match="^save_weights: expected a path, got a "):
+        save_weights(vgg_small(), wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, "net.npz", {}])
+def test_what_is_no_network(wrong):
+    for function, other in ((load_weights, {}), (save_weights, "net.npz")):
+        with pytest.raises(TypeError, match=f"^{function.__name__}: expected a network, such as .*, got "):
+            function(wrong, other)
 
 
 # ------------------------------------------------------------------------------------------- what is no file of weights

@@ -38,6 +38,9 @@ STATISTICS = {  # name -> (draw, standard deviation, largest value or None for a
     "truncated_normal, far": (lambda s: init.truncated_normal(s, 0.3, 2.0), 0.3, None),
     # cut off at 1.5 σ: the variance is 1 − 2 · 1.5 φ(1.5) / (2 Φ(1.5) − 1) = 0.551 of σ²
     "truncated_normal": (lambda s: init.truncated_normal(s, 0.3, 0.45), 0.3 * 0.551**0.5, 0.45),
+    # at σ: 1 − 2 φ(1) / (2 Φ(1) − 1) = 0.291; where next to nothing of the curve is left, it is flat
+    "truncated_normal, near": (lambda s: init.truncated_normal(s, 3.0, 3.0), 3 * 0.291**0.5, 3.0),
+    "truncated_normal, nearest": (lambda s: init.truncated_normal(s, 0.3, 0.006), 0.006 / 3**0.5, 0.006),
     "uniform": (lambda s: init.uniform(s, 0.3), 0.3 / 3**0.5, 0.3),
 }
 

@@ -1,5 +1,7 @@
 """Modules: what they find, in which order, how their state travels, and what they print."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import fakecupy
 import numpy as np
 import pytest
@@ -532,6 +534,34 @@ def test_hooks_are_called_in_order_and_removed_one_by_one():
         layer.register_forward_hook("print")
 
 
+def test_a_hook_only_watches_and_options_reach_forward():
+    class Power(Module):
+        def forward(self, x, exponent=1):
+            return x**exponent
+
+    layer, seen = Power(), []
+    layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs) or Tensor([7.0]))
+    layer.register_forward_pre_hook(lambda module, inputs: (Tensor([5.0]),))
+    x = Tensor([3.0])
+    assert layer(x, exponent=2).item() == 9
+    assert seen == [(x,)]
+
+
+def test_an_error_of_any_kind_is_noted_in_the_words_of_its_layer_and_an_interruption_is_not():
+    class Raises(Module):
+        def __init__(self, error):
+            super().__init__()
+            self.error, self.inside = error, nn.ReLU()
+
+        def forward(self, x):
+            raise self.error
+
+    for error, notes in ((ZeroDivisionError("no"), ["in layer 0 of Sequential: Raises"]), (KeyboardInterrupt(), [])):
+        with pytest.raises(type(error)) as caught:
+            nn.Sequential(Raises(error))(Tensor([1.0]))
+        assert getattr(caught.value, "__notes__", []) == notes
+
+
 def notes_of(call):
     with pytest.raises(ValueError, match=".") as caught:
         call()
@@ -596,7 +626,8 @@ def test_placeholders_have_shape_and_dtype_and_no_memory():
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Linear(8, 20_000), nn.Embedding(10_000, 10_000))
         with nn.init.placeholders():
             nn.Embedding(3, 4, padding_idx=1)
-        assert nn.init.is_placeholder(nn.init.xavier_normal((3, 4), dtype=np.float64))
+        weight = nn.init.xavier_normal((3, 4), dtype=np.float64)
+        assert (nn.init.is_placeholder(weight), weight.dtype) == (True, np.float64)
     assert minidl.backend.generator_state() == before
     assert [p.shape for p in net.parameters()] == [(3, 3, 3, 8), (8,), (8, 20_000), (20_000,), (10_000, 10_000)]
     for p in net.parameters():
@@ -604,6 +635,32 @@ def test_placeholders_have_shape_and_dtype_and_no_memory():
         assert (p.requires_grad, p.dtype, set(p.data.strides)) == (True, np.float32, {0})
     assert not nn.init.is_placeholder(nn.Linear(2, 3).weight.data)
     assert not nn.init.is_placeholder(np.zeros((1, 1)))
+    assert not nn.init.is_placeholder(np.broadcast_to(np.zeros(3), (2, 3)))
+
+
+def test_a_parameter_of_a_placeholder_is_one_in_the_dtype_asked_for():
+    with nn.init.placeholders():
+        weight = nn.init.normal((3, 4), 1.0)
+        p = Parameter(weight, requires_grad=False, dtype=np.float64)
+    assert (p.shape, nn.init.is_placeholder(p.data), p.numpy().any()) == ((3, 4), True, False)
+    assert (p.dtype, p.requires_grad) == (np.float64, False)
+
+
+def test_a_repeated_number_is_a_parameter_like_any_other():
+    for data in (np.broadcast_to(np.float32(2.0), (3,)), np.array(2.0, np.float32)):
+        p = Parameter(data)
+        assert (p.numpy() == 2).all()
+        assert p.data.flags.writeable
+    assert not nn.init.is_placeholder(p.data)  # one element has its own place
+
+
+def test_placeholders_end_with_an_error_and_are_made_by_one_thread_alone():
+    with pytest.raises(RuntimeError, match="no"), nn.init.placeholders():
+        raise RuntimeError("no")
+    assert not nn.init.is_placeholder(nn.Linear(2, 3).weight.data)
+    with nn.init.placeholders(), ThreadPoolExecutor(1) as other:
+        weight = other.submit(lambda: nn.Linear(2, 3).weight).result()
+    assert not nn.init.is_placeholder(weight.data)
 
 
 def test_weights_that_are_loaded_take_the_place_of_placeholders(rng):

@@ -5,7 +5,7 @@ import pytest
 
 from minidl import functional as F
 from minidl import nn
-from minidl.data import Resize
+from minidl.data import Compose, RandomShift, Resize
 from minidl.recipe import ARRAYS, Recipe, load_data, make_trainer
 from minidl.tensor import Tensor
 
@@ -48,6 +48,7 @@ def test_images_are_resized_as_they_are_read(saved):
         plain, resized = load_data(name)[1], load_data(name, size)
         for part in resized:
             assert part.batch([0, 1, 2])[0].shape[1:3] == (size, size)
+        assert resized[0].transform == Compose([RandomShift(1), Resize(size)])
         np.testing.assert_array_equal(resized[1].images, plain.images)  # what is kept is as it was
         np.testing.assert_array_equal(resized[1].batch([4])[0], Resize(size)(plain.batch([4])[0]))
 
@@ -202,6 +203,13 @@ def test_the_objective_is_cross_entropy_with_the_label_smoothing_asked_for(saved
     scores, labels = Tensor(np.random.default_rng(1).standard_normal((4, 3))), np.array([0, 2, 1, 1])
     assert trainer.loss(scores, labels).item() == F.cross_entropy(scores, labels, label_smoothing=0.2).item()
     assert trainer.loss(scores, labels).item() != F.cross_entropy(scores, labels).item()
+
+
+def test_all_images_may_be_one_batch_and_no_batch_is_more(saved, tmp_path):
+    data = load_data(saved())
+    assert len(make_trainer(Scaled(), data, Recipe(batch_size=12), tmp_path).train_loader) == 1
+    with pytest.raises(ValueError, match="a batch of 13 images is more than the 12 training images"):
+        make_trainer(Scaled(), data, Recipe(batch_size=13), tmp_path)
 
 
 def test_the_learning_rate_warms_up_for_an_epoch_and_falls(saved, tmp_path):

@@ -14,11 +14,13 @@ import minidl
 import models
 from minidl import Tensor, backend, nn
 from minidl import functional as F
+from minidl.inspection import tables, tracing
 from minidl.inspection.summary import Layer, summary
 from minidl.inspection.tracing import following
 from models.cifar_resnet import CifarResNet
+from models.dialects import DIALECTS
 from models.googlenet import Inception, NaiveInception
-from models.inception_v2 import CADENE_NAMES, BNInception
+from models.inception_v2 import BNInception
 from models.preact_resnet import PreActBottleneck, PreActResNet
 from models.published import Published, agreeing, forms, forms_of
 from models.resnet import BasicBlock, Bottleneck
@@ -104,7 +106,7 @@ def our_name(theirs, form):
 
 def cadene_unit(theirs):
     """Of the flat names the convolutions, whose unit gives what they give: inception_3a_1x1 is inception3a.branch1."""
-    for pattern, replacement in CADENE_NAMES:
+    for pattern, replacement in DIALECTS["Cadene's BN-Inception"]:
         theirs = re.sub(pattern, replacement, theirs + ".weight").removesuffix(".weight")
     return theirs
 
@@ -233,53 +235,108 @@ def test_shapes_are_those_of_a_run(name, training):
     assert {layer.name: layer.output_shape for layer in counted.layers if layer.output_shape is not None} == shapes
 
 
-class Everything(nn.Module):
-    """Operations of many kinds, all with a rule for their shape but one."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), bias=True)
-        self.grouped = nn.Conv2d(8, 6, 3, groups=2)
-        self.up = nn.ConvTranspose2d(6, 5, 3, stride=2, output_padding=1)
-        self.lrn = nn.LocalResponseNorm(3)
-        self.fc = nn.Linear(5, 7)
-
-    def forward(self, x):
-        x = self.conv(x)
-        x = minidl.maximum(minidl.concatenate([x, x.tanh() * 2 - 1], axis=-1), 0.1)
-        x = self.grouped(x.pad(((0, 0), (1, 2), (0, 1), (0, 0))))
-        x = self.lrn(self.up(x)[:, ::2, 1:])
-        x = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) + F.max_pool2d(x, 2, ceil_mode=True)
-        x = F.interpolate(x, scale_factor=2)  # no rule
-        x = F.adaptive_max_pool2d(x, (3, 2)).transpose(0, 3, 1, 2)  # (N, C, 3, 2)
-        return F.softmax(self.fc(x.sum(axis=(2, 3))), -1)
+def ones(*shape):
+    return Tensor(np.ones(shape))
 
 
-def test_operations_of_many_kinds():
-    model = Everything()
-    steps = []
-    real = model.eval()(Tensor(np.random.default_rng(0).random((1, 13, 11, 3), dtype=np.float32)))
-    with following(steps.append):
-        y = model(Tensor(np.zeros((1, 13, 11, 3), np.float32)))
-    assert (y.shape, y.dtype) == (real.shape, real.dtype)
-    shapes = []
-    with computing_shapes(shapes):
-        model(Tensor(np.zeros((1, 13, 11, 3), np.float32)))
-    assert [(step.name, step.output_shape) for step in steps] == shapes
-    computed = {step.name for step in steps if step.computed}
-    assert "Conv2d" not in computed
-    assert computed == summary(model, (13, 11, 3)).computed != set()
+RULES = {  # what uses each rule, on images (2, 5, 6, 4) of positive numbers
+    "convolution": lambda x: F.conv2d(
+        x, ones(3, 2, 2, 6), ones(6), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), groups=2
+    ),
+    "transposed convolution": lambda x: F.conv_transpose2d(x, ones(3, 2, 3, 4), stride=2, output_padding=1, groups=2),
+    "maxima": lambda x: F.max_pool2d(x, (2, 3), stride=2, ceil_mode=True),
+    "means": lambda x: F.avg_pool2d(x, 2, padding=1, ceil_mode=True, count_include_pad=False),
+    "means of shares": lambda x: F.adaptive_avg_pool2d(x, (3, 2)),
+    "maxima of shares": lambda x: F.adaptive_max_pool2d(x, (2, 4)),
+    "no shares": lambda x: F.adaptive_avg_pool2d(x, (0, 2)),
+    "normalisation": lambda x: F.batch_norm(x, ones(4), ones(4), ones(4), ones(4)),
+    "windows of channels": lambda x: F.local_response_norm(x, 3),
+    "products": lambda x: (x @ ones(4, 3), ones(3, 1, 1, 7, 6) @ x, ones(6) @ x, x @ ones(4)),
+    "contractions": lambda x: (minidl.einsum("nhwc,cf->nfhw", x, ones(4, 3)), minidl.einsum("nhwc,c->nch", x, ones(4))),
+    "resized": lambda x: (F.interpolate(x, (3, 9)), F.interpolate(x, scale_factor=2, mode="bilinear")),
+    "joined": lambda x: (minidl.concatenate([x, x, x], axis=2), minidl.concatenate([x, x], axis=-1)),
+    "sums": lambda x: (x.sum(axis=(1, 2)), x.mean(axis=-1, keepdims=True), x.sum()),
+    "padded": lambda x: x.pad(((0, 0), (1, 2), (0, 1), (0, 0))),
+    "arithmetic": lambda x: (ones(3, 1, 1, 1, 4) + x, x - 1.0, 2.0 * x, x / ones(6, 1), -x, abs(x), x**2, 2.0**x),
+    "curves": lambda x: (x.exp(), x.log(), x.sqrt(), F.sigmoid(x), F.tanh(x), F.elu(x), F.softplus(x)),
+    "corners": lambda x: (F.relu(x), F.relu6(x), F.hardsigmoid(x), F.hardswish(x), F.prelu(x, ones(4))),
+    "gates": lambda x: (F.silu(x), F.gelu(x), F.mish(x), F.selu(x)),
+    "choice": lambda x: (
+        minidl.where(x > 0.5, x, 0.0),
+        minidl.maximum(x, ones(4)),
+        minidl.minimum(ones(3, 1, 1, 1, 1), x),
+        x.clip(0.2, 0.6),
+    ),
+    "dropout": lambda x: F.dropout2d(F.dropout(x, 0.5)),
+    "views": lambda x: (x.reshape(2, -1), x.transpose(0, 3, 1, 2), x[:, ::2, 1:], x[..., 0]),
+    "pieces": lambda x: minidl.concatenate(x.split(3, axis=2)[::-1], axis=1),
+}
 
 
-def computing_shapes(shapes):
-    """A context in which operations compute, and their names and the shapes of their results are written down."""
+def steps_of(call, *inputs):
+    """What the call is in steps without computing, and in (name, shape, dtype) when it computes."""
+    steps, computed = [], []
 
     def compute(op, arrays):
         y = op.forward(*arrays)
-        shapes.append((type(op).__name__, y.shape))
+        computed.extend((type(op).__name__, z.shape, z.size * z.itemsize) for z in (y if type(y) is tuple else [y]))
         return y
 
-    return minidl.autograd.computing(compute)
+    with following(steps.append):
+        call(*inputs)
+    with minidl.autograd.computing(compute):
+        call(*inputs)
+    return steps, computed
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_give_the_shapes_and_sizes_of_results(name):
+    x = Tensor(np.random.default_rng(0).random((2, 5, 6, 4)) + 0.1)
+    steps, computed = steps_of(RULES[name], x)
+    assert [(step.name, step.output_shape) for step in steps] == [(name, shape) for name, shape, _ in computed]
+    for step, (_, _, memory) in zip(steps, computed, strict=True):
+        assert step.bytes == (0 if step.name in ("Reshape", "Transpose", "GetItem", "Split") else memory)
+        assert not step.computed, step.name
+
+
+def test_every_rule_is_tried():
+    x = ones(2, 5, 6, 4)
+    tried = {step.name for call in RULES.values() for step in steps_of(call, x)[0]}
+    assert tried == {op.__name__ for op in (*tracing.SHAPES, *tracing.ELEMENTWISE, *tracing.VIEWS)}
+
+
+class Inverted(nn.Module):
+    """An operation without a rule, and a result that is no tensor but has one."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3)
+
+    def forward(self, x):
+        return {"scores": F.softmax(self.conv(x))}
+
+
+def test_operations_without_a_rule_are_computed_and_said():
+    counted = summary(Inverted(), (6, 5, 4))
+    assert counted.computed == {"Softmax"}
+    assert counted.activation_bytes == 2 * counted["conv"].activation_bytes
+    assert (counted[""].output_shape, counted[""].receptive_field, counted.macs) == ((4, 3, 4), (3, 3), 4 * 3 * 4 * 36)
+    steps, _ = steps_of(F.softmax, ones(6, 5))
+    (step,) = steps
+    assert (step.name, step.output_shape, step.bytes, step.computed) == ("Softmax", (6, 5), 6 * 5 * 8, True)
+
+
+def test_results_are_placeholders_that_belong_to_no_graph_and_keep_their_fields():
+    image = ones(1, 6, 5, 4)
+    weight = nn.Parameter(np.ones((4, 3)))
+    with following(lambda step: None) as follower:
+        follower.enter(image.data)
+        for y in (image @ weight, F.softmax(image @ weight)):  # by a rule, and without one
+            assert nn.init.is_placeholder(y.data)
+            assert not y.requires_grad
+        for _ in range(100):  # an array where one that saw the image was before
+            F.relu(image)
+            assert follower.field(np.ones((1, 6, 5, 4))) is None
 
 
 def test_multiply_adds_are_those_of_the_loops():
@@ -289,11 +346,18 @@ def test_multiply_adds_are_those_of_the_loops():
         layer.weight.data = np.ones_like(layer.weight.data)
         y = layer(Tensor(np.ones((1, 9, 8, 4), np.float32)))
         assert summary(layer, (9, 8, 4)).macs == int(y.numpy().sum())
-    up = nn.ConvTranspose2d(3, 5, 3, stride=2, bias=False)
-    up.weight.data = np.ones_like(up.weight.data)
-    assert summary(up, (4, 6, 3)).macs == int(up(Tensor(np.ones((1, 4, 6, 3), np.float32))).numpy().sum())
+        up = nn.ConvTranspose2d(4, 6, 3, stride=2, groups=groups, bias=False)
+        up.weight.data = np.ones_like(up.weight.data)
+        assert summary(up, (4, 6, 4)).macs == int(up(Tensor(np.ones((1, 4, 6, 4), np.float32))).numpy().sum())
     assert summary(nn.Linear(7, 5), (7,)).macs == 35
     assert summary(nn.Linear(7, 5), (3, 7)).macs == 105
+    for equation, a, b, count in (
+        ("ij,jk->ik", ones(2, 3), ones(3, 4), 2 * 3 * 4),
+        ("bqhd,bkhd->bhqk", ones(2, 3, 4, 5), ones(2, 6, 4, 5), 2 * 4 * 3 * 6 * 5),
+        ("i,j->ij", ones(3), ones(4), 0),  # an outer product adds nothing
+    ):
+        steps, _ = steps_of(lambda a=a, b=b, equation=equation: minidl.einsum(equation, a, b))
+        assert sum(step.macs for step in steps) == count
 
 
 STACKS = {
@@ -305,32 +369,82 @@ STACKS = {
     ],
     "overlapping poolings": lambda: [nn.AvgPool2d(3, stride=2), nn.Conv2d(1, 1, 3), nn.AvgPool2d(3, stride=2)],
     "global rows": lambda: [nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d((32, 16)), nn.Conv2d(2, 1, 3)],
-    "steps over pixels": lambda: [nn.Conv2d(1, 1, 3), EverySecond(), nn.Conv2d(1, 1, 3)],
+    "shares of joined channels": lambda: [
+        nn.Conv2d(1, 2, 3, padding=1),
+        Does(lambda x: minidl.concatenate([x, x], axis=-1)),
+        nn.AdaptiveAvgPool2d((32, 16)),
+    ],
+    "steps over pixels": lambda: [nn.Conv2d(1, 1, 3), Does(lambda x: x[:, ::2, ::3]), nn.Conv2d(1, 1, 3)],
+    "steps backwards": lambda: [nn.Conv2d(1, 1, 3), Does(lambda x: x[..., ::-2, 1:, :]), nn.Conv2d(1, 1, 3)],
+    "cropped": lambda: [nn.Conv2d(1, 1, 3), Does(lambda x: x[:, 1:-1, 7:]), nn.Conv2d(1, 1, 3)],
+    "padded": lambda: [nn.Conv2d(1, 1, 3), Does(lambda x: x.pad(((0, 0), (9, 9), (0, 9), (0, 0)))), nn.AvgPool2d(2)],
+    "pixel by pixel": lambda: [nn.Conv2d(1, 3, 3), nn.Linear(3, 2), nn.Conv2d(2, 1, 3)],
+    "means of channels": lambda: [nn.Conv2d(1, 3, 3), Does(lambda x: x.mean(axis=-1, keepdims=True))],
+    "transposed": lambda: [nn.Conv2d(1, 1, 3, stride=4), nn.ConvTranspose2d(1, 1, (3, 2), stride=2)],
+    "upsampled": lambda: [nn.Conv2d(1, 1, 3), Does(lambda x: F.interpolate(x, scale_factor=2)), nn.Conv2d(1, 1, 3)],
+    "resized": lambda: [nn.Conv2d(1, 1, 3), Does(lambda x: F.interpolate(x, (124, 31), mode="bilinear"))],
+    "resized to every third": lambda: [
+        Does(lambda x: F.interpolate(x[:, 1:, 1:], (21, 21), mode="bilinear")),  # 63 rows: it meets pixels exactly
+    ],
+    "weights that are computed": lambda: [ScaledConv(), nn.Conv2d(1, 1, 3)],
+    "ways that meet": lambda: [Both(nn.Conv2d(1, 1, (3, 1), padding=(1, 0)), nn.Conv2d(1, 1, (1, 5), padding=(0, 2)))],
+    "ways that meet, side by side": lambda: [
+        Both(nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, (7, 1), padding=(3, 0)))
+    ],
 }
 
 
-class EverySecond(nn.Module):
+class Does(nn.Module):
+    def __init__(self, forward):
+        super().__init__()
+        self.forward = forward
+
+
+class ScaledConv(nn.Conv2d):
+    def __init__(self):
+        super().__init__(1, 1, 3)
+
     def forward(self, x):
-        return x[:, ::2, ::2]
+        return F.conv2d(x, self.weight * 2.0)
+
+
+class Both(nn.Module):
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x):
+        return self.first(x) + self.second(x)
+
+
+@pytest.mark.parametrize("part", [np.s_[0:0], np.s_[:, 0:0], np.s_[:, :, 0:0], np.s_[..., 0:0]])
+def test_nothing_of_an_image_is_counted_as_well(part):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), Does(lambda x: x[part]))
+    counted = summary(model, (6, 7, 1))
+    assert (counted[""].output_shape, counted.macs) == (np.zeros((1, 4, 5, 2))[part].shape[1:], 4 * 5 * 2 * 9)
 
 
 @pytest.mark.parametrize("name", STACKS)
 def test_receptive_fields_are_what_gradients_reach(name):
-    """With positive weights nothing cancels: the gradient of one output is not 0 exactly where it looks."""
+    """With positive weights nothing cancels: the gradient of one output is not 0 exactly where it looks.
+
+    Of upsampled images some elements look at less; the second neighbour is a whole number of rows away.
+    """
     model = nn.Sequential(*STACKS[name]()).to(dtype=np.float64)
     for p in model.parameters():
         p.data = np.ones_like(p.data)
     layer = summary(model, (64, 64, 1))[""]
-    corners = []
-    for shift in (0, 1):
+    sizes, corners = [], []
+    for shift in (0, 1, 2):
         x = Tensor(np.zeros((1, 64, 64, 1)), requires_grad=True)
         y = model(x)
         at = y.shape[1] // 2 + shift, y.shape[2] // 2 + shift
         (g,) = minidl.grad(y[0, at[0], at[1], 0], [x])
         rows, cols = (np.flatnonzero(g.numpy()[0, :, :, 0].any(axis=axis)) for axis in (1, 0))
-        assert (rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1) == layer.receptive_field
+        sizes.append((rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1))
         corners.append((rows[0], cols[0]))
-    assert tuple(np.subtract(corners[1], corners[0])) == layer.stride
+    assert tuple(np.max(sizes, axis=0)) == layer.receptive_field
+    assert tuple(abs(np.subtract(corners[2], corners[0])) / 2) == layer.stride
 
 
 def test_ways_that_meet_see_what_the_widest_does():
@@ -343,6 +457,31 @@ def test_ways_that_meet_see_what_the_widest_does():
     assert [known[f"layer{i}"].receptive_field[0] for i in (1, 2, 3, 4)] == [43, 99, 211, 435]
     assert [known[f"layer{i}"].stride[0] for i in (1, 2, 3, 4)] == [4, 8, 16, 32]
     assert known["fc"].receptive_field is known["fc"].stride is None
+
+
+def test_who_sees_the_whole_image():
+    def field(forward, *shape):
+        layer = summary(Does(forward), shape or (16, 12, 4))[""]
+        return layer.receptive_field, layer.stride
+
+    assert field(lambda x: x.mean(axis=(1, 2), keepdims=True)) == (None, None)
+    assert field(lambda x: x * F.sigmoid(x.mean(axis=(1, 2), keepdims=True))) == (None, None)
+    assert field(lambda x: x.sum(axis=1)) == field(lambda x: x.flatten(1) @ ones(16 * 12 * 4, 2)) == (None, None)
+    assert field(lambda x: minidl.einsum("nhwc,nijc->nhwij", x, x)) == (None, None)
+    assert field(lambda x: x.reshape(1, 192, 4) @ x.reshape(1, 4, 192)) == (None, None)
+    # pixels and rows of them, whose channels are mixed
+    assert field(lambda x: x.reshape(192, 4) @ ones(4, 3) @ ones(3, 2)) == ((1, 1), (1, 1))
+    assert field(lambda x: F.adaptive_avg_pool2d(x.sum(axis=3, keepdims=True), (4, 1))) == ((4, 12), (4, 12))
+    assert field(lambda x: x.sum(axis=3).flatten(1)[:, None, None, ::2]) == ((1, 1), (1, 1))
+    assert field(lambda x: x[:, :1, ::20]) == ((1, 1), (1, 1))  # a pixel without neighbours
+    assert field(lambda x: F.interpolate(x[:, 0], 6, mode="linear")) == ((1, 1), (1, 1))  # rows that are no images
+    # as large a window, moved to one place; what it is multiplied with lies closer
+    assert field(lambda x: F.adaptive_avg_pool2d(x, 1)) == ((16, 12), (16, 12))
+    assert field(lambda x: F.adaptive_avg_pool2d(x, 1) * x) == ((16, 12), (1, 1))
+    assert field(lambda x: F.adaptive_avg_pool2d(x, (2, 1)), 8, 1, 3) == ((4, 1), (4, 1))
+    assert field(lambda x: F.adaptive_avg_pool2d(x, (3, 1)), 8, 1, 3) == ((4, 1), (8 / 3, 1))  # of 3, 4 and 3 rows
+    assert field(lambda x: F.adaptive_max_pool2d(x, (2, 1)), 8, 8, 3) == ((4, 8), (4, 8))
+    assert field(lambda x: F.adaptive_avg_pool2d(x, (0, 2))) == (None, None)
 
 
 def test_activation_bytes_are_those_of_all_results():
@@ -383,6 +522,22 @@ def test_the_model_stays_as_it_is():
     assert_close(model.eval()(x), copy.deepcopy(model)(x))  # operations compute again
 
 
+def test_a_graph_made_before_is_still_good():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("scale", Tensor([3.0]))
+
+        def forward(self, x):
+            return x * self.scale
+
+    net, x = Scaled(), Tensor([2.0], requires_grad=True)
+    y = net(x)
+    summary(net, (1,))
+    y.backward()
+    assert x.grad.item() == 3
+
+
 def test_no_weight_takes_memory_and_nothing_is_computed():
     tracemalloc.start()
     try:
@@ -418,6 +573,27 @@ def test_layers_that_share_weights_and_layers_run_twice():
         counted["nothing"]
 
 
+def test_lists_and_idle_layers_whose_names_begin_alike():
+    class Lists(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu = nn.ReLU()
+            self.head = nn.Linear(4, 1)
+            self.head2 = nn.Linear(4, 4)
+            self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.ModuleList([nn.Linear(4, 5)]), nn.Linear(2, 2)])
+            self.idle, self.idle2 = nn.Sequential(nn.Linear(3, 1)), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.relu(self.blocks[1][0](self.relu(self.blocks[0](self.head2(x)))))
+
+    counted = summary(Lists(), (4,))
+    assert [(layer.name, layer.depth) for layer in counted.layers] == [
+        *(("", 0), ("head2", 1), ("blocks.0", 2), ("relu", 1), ("blocks.1.0", 3)),
+        *(("head", 1), ("blocks.2", 2), ("idle", 1), ("idle2", 1)),
+    ]
+    assert counted["relu"].output_shape == (5,)  # the second time
+
+
 def test_auxiliary_heads_are_run_in_training_only():
     model = placeholder(models.create, name="googlenet")
     inference, training = summary(model, (224, 224, 3)), summary(model, (224, 224, 3), training=True)
@@ -428,7 +604,96 @@ def test_auxiliary_heads_are_run_in_training_only():
     assert names.index("aux1") == names.index("inception4a") + 1
 
 
-@pytest.mark.parametrize("shape", [(), (224, 224, 0), (8.0, 8, 1), (True, 8, 1), (-1,)])
+class Restless(nn.Module):
+    """What a forward may do in training: draw numbers, move buffers, exchange them."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.register_buffer("mean", Tensor(np.ones(4, np.float32)))
+        self.register_buffer("count", Tensor(np.array(0)))
+
+    def forward(self, x):
+        x = F.dropout(self.fc(x), 0.5, training=self.training)
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(axis=0)
+        self.count.data = self.count.data + 1
+        return x
+
+
+def test_a_model_that_changes_itself_in_forward_stays_as_it_is():
+    model = Restless()
+    mean, count = model.mean, model.count
+    _, _, random = snapshot(model)
+    summary(model, (4,), training=True)
+    assert model.mean is mean
+    assert model.count is count
+    assert dict(model.named_buffers()).keys() == {"mean", "count"}
+    state, _, random_after = snapshot(model)
+    assert random_after == random
+    assert (state["mean"].tolist(), state["count"]) == ([1.0] * 4, 0)
+
+
+class Gives(nn.Module):
+    """The result of a convolution, wrapped in something."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.conv, self.wrap = nn.Conv2d(2, 4, 3), wrap
+
+    def forward(self, x):
+        return self.wrap(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("wrap", "shape"),
+    [
+        (lambda y: (y, y.sum()), (3, 4, 4)),
+        (lambda y: [y], (3, 4, 4)),
+        (lambda y: {"loss": None, "scores": y}, (3, 4, 4)),
+        (lambda y: ({}, [("text", y)]), (3, 4, 4)),
+        (lambda y: None, ()),
+        (lambda y: 3.0, ()),
+    ],
+)
+def test_layers_that_give_no_tensor_but_something_with_one(wrap, shape):
+    counted = summary(nn.Sequential(Gives(wrap)), (5, 6, 2))
+    for name in ("0", ""):
+        assert counted[name].output_shape == shape
+        assert counted[name].receptive_field == ((3, 3) if shape else None)
+        assert (counted[name].macs, counted[name].parameters) == (3 * 4 * 4 * 18, 76)
+    assert "not run" not in str(counted)
+
+
+@pytest.mark.parametrize("wrong", [None, "resnet18", models.create, nn.Linear])
+def test_what_is_no_model(wrong):
+    with pytest.raises(TypeError, match=r'^summary: expected a Module, such as models.create\("resnet18"\), got '):
+        summary(wrong, (8, 8, 1))
+
+
+def test_a_model_on_a_gpu(device):
+    model = nn.BatchNorm2d(1, affine=False).to(device)  # which has buffers alone
+    if device == "cpu":
+        assert summary(model, (8, 8, 1)).activation_bytes == 256
+        return
+    with pytest.raises(ValueError, match="^summary: expected a model on the CPU, got one on gpu:0; count a copy of it"):
+        summary(model, (8, 8, 1))
+    assert summary(copy.deepcopy(model).to("cpu"), (8, 8, 1)).activation_bytes == 256
+
+
+def test_it_prints_itself():
+    counted = summary(models.create("resnet_small"), (8, 8, 1))
+    assert str(counted) == tables.text(counted)
+
+
+def test_sizes_may_be_numpys():
+    counted = summary(models.create("resnet_small"), np.array([8, 8, 1]))
+    assert counted.input_shape == (8, 8, 1)
+    json.dumps(counted.as_dict())
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (224, 224, 0), (8.0, 8, 1), (True, 8, 1), (-1,), 224, None, "224", ("8", "8", "1"), np.ones(3)]
+)
 def test_input_shapes_that_are_none(shape):
     with pytest.raises(ValueError, match="summary: input_shape must be sizes without the batch, like"):
         summary(models.create("resnet_small"), shape)

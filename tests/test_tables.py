@@ -75,7 +75,7 @@ def test_on_a_terminal_rich_shows_the_same(monkeypatch):
     assert "─" in shown
 
 
-@pytest.mark.parametrize("columns", [80, 100, 200])
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 100, 200])
 def test_numbers_are_never_cut(monkeypatch, columns):
     pytest.importorskip("rich", reason="rich is not installed")
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -88,6 +88,25 @@ def test_numbers_are_never_cut(monkeypatch, columns):
     for piece in ("maxpool", "112×112×64", "25,557,032", "4,089,184,256", "59.4 MB", "stride"):
         assert piece in shown
     assert ("Conv2d(3, 64" in shown) == (columns > 80)
+    assert ("…" in shown) == (columns == 100)  # cut on 100 columns, left out on 80
+
+
+def test_layers_of_layers_are_bold_and_idle_ones_dim(monkeypatch):
+    pytest.importorskip("rich", reason="rich is not installed")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with nn.init.placeholders():
+        counted = summary(Net(), (16, 1200, 3))
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    tables.show(counted)
+    bold, dim = "\x1b[1m", "\x1b[2m"
+    styles = {
+        name: [style for style in (bold, dim) if f"{style}{name}" in terminal.getvalue()]
+        for name in ("features", "  0", "fc", "aux")
+    }
+    assert styles == {"features": [bold], "  0": [], "fc": [], "aux": [dim]}
 
 
 def test_without_rich_or_a_terminal_plain_text(monkeypatch, capsys):

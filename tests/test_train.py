@@ -589,6 +589,7 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 def test_a_bar_on_a_terminal_is_closed_however_training_ends(capsys, monkeypatch):
+    pytest.importorskip("rich", reason="rich is not installed")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     small_trainer(progress=True).fit(2)
@@ -604,6 +605,7 @@ def test_a_bar_on_a_terminal_is_closed_however_training_ends(capsys, monkeypatch
 
 
 def test_a_terminal_without_rich_has_plain_lines(monkeypatch):
+    pytest.importorskip("rich", reason="rich is not installed")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert type(progress.display(True)) is progress.Bar
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)

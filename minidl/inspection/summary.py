@@ -8,12 +8,14 @@ Nothing is computed (see `tracing`), and the network stays as it is.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from minidl.backend import CPU, generator_state, set_generator_state
 from minidl.inspection.tracing import Field, Follower, Shape, Step, following, placeholder
 from minidl.nn import Module
 from minidl.tensor import Tensor
@@ -23,7 +25,8 @@ from minidl.tensor import Tensor
 class Layer:
     """A module of a network: what it computes for one image, the modules inside it included.
 
-    output_shape      without the batch; None when it was not run. That of the last time, when it was run several times
+    output_shape      without the batch; of the first tensor where it gives several, () where it gives none; None when
+                      it was not run. That of the last time, when it was run several times
     parameters        how many numbers it learns
     macs              multiply-adds of its convolutions and matrix products
     activation_bytes  memory of all results that are computed in it
@@ -59,6 +62,12 @@ class Summary:
     input_shape: Shape
     layers: list[Layer]
     computed: set[str] = field(default_factory=set)  # operations that no rule is known for, and so were computed
+
+    def __str__(self) -> str:
+        """The table of all layers."""
+        from minidl.inspection.tables import text  # here, for it stands on this module
+
+        return text(self)
 
     def __getitem__(self, name: str) -> Layer:
         """The layer of this dotted name."""
@@ -99,37 +108,61 @@ def summary(model: Module, input_shape: Shape, training: bool = False) -> Summar
     training   run it as in training, with its auxiliary heads; otherwise as in inference. (Layers without layers inside
                are run as in inference always: normalisation would move its statistics.)
 
-    The model keeps its mode, weights and statistics, and no random number is drawn. On a model made inside
-    `nn.init.placeholders()` it works as well. The layers' arrays must be on the CPU, or be moved there.
+    The model keeps its mode, weights and statistics, and the random numbers that follow are the same as without. On a
+    model made inside `nn.init.placeholders()` it works as well.
 
-    Raises: ValueError for an input_shape that is not a tuple of sizes; and what the model raises for such an input,
-    with a note that names the layer.
+    Raises: TypeError for what is no Module; ValueError for an input_shape that is not a tuple of sizes, and for a model
+    that is not on the CPU; and what the model raises for such an input, with a note that names the layer.
     """
-    sizes = tuple(input_shape)
-    if not sizes or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
+    if not isinstance(model, Module):
+        raise TypeError(f'summary: expected a Module, such as models.create("resnet18"), got {model!r:.60}')
+    sizes = _sizes(input_shape)
+    if elsewhere := {str(tensor.device) for _, tensor in model._state() if tensor.device != CPU}:
         raise ValueError(
-            f"summary: input_shape must be sizes without the batch, like (224, 224, 3); got {input_shape!r}"
+            f"summary: expected a model on the CPU, got one on {', '.join(sorted(elsewhere))}; "
+            'count a copy of it: summary(copy.deepcopy(model).to("cpu"), ...)'
         )
     recorder = _Recorder(model)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     image = Tensor._wrap(placeholder((1, *sizes), dtype))
-    with following(recorder.see) as follower, _mode(model, training), recorder.watching(follower):
+    with following(recorder.see) as follower, _borrowed(model, training), recorder.watching(follower):
         if len(sizes) == 3:
             follower.enter(image.data)
         model(image)
     return Summary(type(model).__name__, sizes, recorder.finished(), recorder.computed)
 
 
-@contextlib.contextmanager
-def _mode(model: Module, training: bool) -> Iterator[None]:
-    before = [(module, module.training) for module in model.modules()]
+def _sizes(input_shape: Any) -> Shape:
+    """`input_shape` as Python's whole numbers. Raises: ValueError where it is something else."""
     try:
-        for module, _ in before:
+        sizes = tuple(0 if isinstance(n, bool) else operator.index(n) for n in input_shape)
+    except TypeError:  # it is no sequence, or holds other things than whole numbers
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise ValueError(
+            f"summary: input_shape must be sizes without the batch, like (224, 224, 3); got {input_shape!r}"
+        )
+    return sizes
+
+
+@contextlib.contextmanager
+def _borrowed(model: Module, training: bool) -> Iterator[None]:
+    """A context in which the model is in another mode, and after which it is what it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(module, name, b, b.data) for module, _ in modes for name, b in module._buffers.items()]
+    random = generator_state()
+    try:
+        for module, _ in modes:
             module.training = training and any(module.children())
         yield
     finally:
-        for module, mode in before:
+        set_generator_state(random)
+        for module, mode in modes:
             module.training = mode
+        for module, name, buffer, array in buffers:
+            if buffer.data is not array:  # assigned without need, it would look changed to a graph that needs it
+                buffer.data = array
+            module.register_buffer(name, buffer)
 
 
 class _Recorder:
@@ -161,12 +194,11 @@ class _Recorder:
 
         def end(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
             layer = self.running.pop()
-            main = output[0] if isinstance(output, tuple) else output
-            if isinstance(main, Tensor):
-                layer.output_shape = main.shape[1:]
-                seen: Field | None = follower.field(main.data)
-                layer.receptive_field = None if seen is None else seen.size
-                layer.stride = None if seen is None else seen.step
+            main = _first_tensor(output)
+            layer.output_shape = () if main is None else main.shape[1:]
+            seen: Field | None = None if main is None else follower.field(main.data)
+            layer.receptive_field = None if seen is None else seen.size
+            layer.stride = None if seen is None else seen.step
 
         with contextlib.ExitStack() as hooks:
             for module in self.model.modules():
@@ -191,3 +223,12 @@ class _Recorder:
         kind = type(module).__name__ if any(module.children()) else repr(module)
         depth = name.count(".") + 1 if name else 0
         return Layer(name, kind, depth, parameters=sum(p.size for p in module.parameters()))
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    """What a module gives, if it is a tensor; otherwise the first in its tuples, lists and dicts."""
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, list | tuple):
+        return next((tensor for tensor in map(_first_tensor, output) if tensor is not None), None)
+    return output if isinstance(output, Tensor) else None

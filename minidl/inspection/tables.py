@@ -16,7 +16,7 @@ def text(summary: Summary, depth: int | None = None) -> str:
     rows = _rows(summary, depth)
     widths = [max(len(row[i]) for row in (HEADER, *rows)) for i in range(len(HEADER))]
     lines = [_line(row, widths) for row in (HEADER, *rows)]
-    rule = "─" * max(map(len, lines))
+    rule = "─" * len(lines[0])  # the header's last cell ends where its column does
     return "\n".join((lines[0], rule, *lines[1:-1], rule, lines[-1]))
 
 
@@ -33,8 +33,10 @@ def show(summary: Summary, depth: int | None = None) -> None:
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_footer=True, show_edge=False, padding=(0, 1, 0, 0))
     *rows, total = _rows(summary, depth)
     widths = [max(len(row[i]) for row in (HEADER, *rows, total)) for i in range(len(HEADER))]
-    # On a narrow terminal the layers' descriptions are cut, or left out. Each column has two blanks after it.
+    # On a narrow terminal the layers' descriptions are cut, or left out; numbers never are: a terminal that has no room
+    # for those breaks the lines. Each column has two blanks after it.
     room = console.width - sum(widths) + widths[1] - 2 * len(widths)
+    console.width += max(0, -room)
     shown = [i for i in range(len(HEADER)) if i != 1 or room >= 10]
     for i in shown:
         width = min(widths[i], room) if i == 1 else widths[i]

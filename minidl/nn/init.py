@@ -110,12 +110,17 @@ def placeholders() -> Iterator[None]:
     It is how a network is counted that need not run, or made that is given its weights at once by `load_state_dict`.
     Each weight is then one zero, read at every place; nothing is drawn from the generator.
     """
-    before = getattr(_state, "placeholders", False)
+    before = making_placeholders()
     _state.placeholders = True
     try:
         yield
     finally:
         _state.placeholders = before
+
+
+def making_placeholders() -> bool:
+    """Whether this thread is inside `placeholders()`."""
+    return getattr(_state, "placeholders", False)
 
 
 def is_placeholder(array: Any) -> bool:
@@ -124,7 +129,7 @@ def is_placeholder(array: Any) -> bool:
 
 
 def _drawn(shape: tuple[int, ...], dtype: Any, draw: Callable[[], np.ndarray]) -> np.ndarray:
-    if getattr(_state, "placeholders", False):
+    if making_placeholders():
         return np.broadcast_to(np.zeros((), dtype), shape)
     return draw().astype(dtype)
 

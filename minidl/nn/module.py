@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.backend import Device, active, device_of, is_array, is_floating, to_device, to_host
 from minidl.backend import device as as_device
-from minidl.nn.init import is_placeholder
+from minidl.nn.init import is_placeholder, making_placeholders
 from minidl.tensor import Tensor, raw
 
 
@@ -20,7 +20,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None, device: Any = None) -> None:
-        if is_placeholder(data):  # a copy would have the memory that it does without
+        if making_placeholders() and is_placeholder(raw(data)):  # a copy would have the memory that it does without
             super().__init__(np.zeros((), data.dtype if dtype is None else dtype), requires_grad)
             self.data = np.broadcast_to(self.data, data.shape)
         else:
