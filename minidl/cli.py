@@ -182,7 +182,7 @@ def _summary(options: argparse.Namespace) -> int:
         print(json.dumps(counted.as_dict() | {"agrees_with": names}, indent=2))
         return 0
     print(f"{options.model} for one image of {'×'.join(map(str, shape))}, {K} classes")
-    show(counted, options.depth)
+    show(counted.rows(options.depth), counted[""])
     for same in agreeing:
         print(f"agrees to the digit with {same.network}: {same.source}")
     for line in dict.fromkeys(line for same in agreeing for line in same.paper):

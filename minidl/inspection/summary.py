@@ -16,38 +16,10 @@ from typing import Any
 import numpy as np
 
 from minidl.backend import CPU, generator_state, set_generator_state
+from minidl.inspection.tables import Layer, text
 from minidl.inspection.tracing import Field, Follower, Shape, Step, following, placeholder
 from minidl.nn import Module
 from minidl.tensor import Tensor
-
-
-@dataclass
-class Layer:
-    """A module of a network: what it computes for one image, the modules inside it included.
-
-    output_shape      without the batch; of the first tensor where it gives several, () where it gives none; None when
-                      it was not run. That of the last time, when it was run several times
-    parameters        how many numbers it learns
-    macs              multiply-adds of its convolutions and matrix products
-    activation_bytes  memory of all results that are computed in it
-    receptive_field   how many rows and columns of the image an element of its output sees (more than there are, when
-                      the window reaches over the border); None: all of it
-    stride            how many rows and columns of the image lie between neighbours of its output
-    """
-
-    name: str
-    kind: str
-    depth: int
-    output_shape: Shape | None = None
-    parameters: int = 0
-    macs: int = 0
-    activation_bytes: int = 0
-    receptive_field: tuple[float, float] | None = None
-    stride: tuple[float, float] | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
 
 
 @dataclass
@@ -65,9 +37,7 @@ class Summary:
 
     def __str__(self) -> str:
         """The table of all layers."""
-        from minidl.inspection.tables import text  # here, for it stands on this module
-
-        return text(self)
+        return text(self.rows(), self[""])
 
     def __getitem__(self, name: str) -> Layer:
         """The layer of this dotted name."""
