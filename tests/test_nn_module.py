@@ -642,6 +642,7 @@ def test_a_parameter_of_a_placeholder_is_one_in_the_dtype_asked_for():
     with nn.init.placeholders():
         weight = nn.init.normal((3, 4), 1.0)
         p = Parameter(weight, requires_grad=False, dtype=np.float64)
+        assert Parameter(np.array([1.0, 2.0])).numpy().tolist() == [1, 2]  # numbers that are given stay
     assert (p.shape, nn.init.is_placeholder(p.data), p.numpy().any()) == ((3, 4), True, False)
     assert (p.dtype, p.requires_grad) == (np.float64, False)
 
