@@ -11,7 +11,8 @@ from minidl import nn
 from minidl.inspection.summary import summary
 from models.published import forms
 
-README = (Path(__file__).parents[1] / "models" / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "models" / "README.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(\w+)((?:, \w+=[^,`]+)*)` \| (.*?) ?\| (\d+×\d+×\d) \| ([\d,]+) \| ([\d,]+) \|$", re.MULTILINE)
 
 
@@ -54,3 +55,4 @@ def test_every_network_is_there():
     for name in models.names():
         assert f"`{name}`" in README
     assert f"print(len(models.names()))  # {len(models.names())}" in README
+    assert f"# one of {len(models.names())} networks" in (ROOT / "README.md").read_text(encoding="utf-8")
