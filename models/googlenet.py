@@ -224,8 +224,6 @@ class InceptionSmall(nn.Module):
     In training it returns (scores, auxiliary scores), each (N, num_classes); otherwise the scores alone.
     """
 
-    aux_weight = 0.3
-
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
         super().__init__()
         self.conv1 = BasicConv2d(in_channels, 32, 3, padding=1)

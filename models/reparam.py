@@ -227,9 +227,8 @@ def _proven(name: str, model: nn.Module, plain: nn.Module, images: Any) -> nn.Mo
     """`plain`, if its outputs for `images` are those of `model`."""
     if images is None:
         return plain
-    for expected, actual in zip(
-        _outputs(name, _copy_for_inference(model), images), _outputs(name, plain, images), strict=True
-    ):
+    outputs = [_outputs(name, network, images) for network in (_copy_for_inference(model), plain)]
+    for expected, actual in zip(*outputs, strict=True):
         tolerance = 1e-10 if expected.dtype == np.float64 else 1e-3
         difference, size = np.linalg.norm(actual - expected), np.linalg.norm(expected)
         if not difference <= tolerance * size:
