@@ -5,6 +5,7 @@ from minidl.autograd import Function, is_grad_enabled, no_grad
 from minidl.backend import Device, DeviceError, device, manual_seed
 from minidl.backpropagation import grad
 from minidl.gradcheck import gradcheck, gradgradcheck
+from minidl.kernels.threads import get_num_threads, set_num_threads
 from minidl.ops.choice import maximum, minimum, where
 from minidl.ops.einsum import einsum
 from minidl.ops.elementwise import absolute, exp, log, sqrt
@@ -25,6 +26,7 @@ __all__ = [
     "einsum",
     "exp",
     "functional",
+    "get_num_threads",
     "grad",
     "gradcheck",
     "gradgradcheck",
@@ -37,6 +39,7 @@ __all__ = [
     "no_grad",
     "optim",
     "outer",
+    "set_num_threads",
     "sqrt",
     "stack",
     "where",

@@ -15,6 +15,7 @@ import numpy as np
 
 from minidl.autograd import Edge, Function, Spec, as_tensor, checked_gradient, common_device, recording, spec_of
 from minidl.backend import CPU, Array, Device, active, array_module, as_array, device_of, gpu_module, is_array
+from minidl.kernels.elementwise import elementwise
 from minidl.tensor import Leaf, Tensor, tensor_method
 
 
@@ -189,7 +190,7 @@ def _accumulate(arriving: dict[Any, dict[int, Any]], edge: Edge, g: Any) -> None
 def _add(a: Any, b: Any) -> Any:
     """a + b, computed on the device they are on."""
     with active(_device(a)):
-        return a + b
+        return a + b if isinstance(a, Tensor) else elementwise(array_module(a).add, a, b)
 
 
 def _copy(g: Any) -> Tensor:

@@ -143,7 +143,9 @@ def operators() -> dict[str, Check]:
         Check("logsumexp", lambda x: F.logsumexp(x, (0, 2)), ((2, 3, 4),)),
         Check(
             "conv2d",
-            lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2),
+            lambda x, w, b: tuple(
+                F.conv2d(x, w, b, (2, 1), (1, 2), (1, 2), groups=2, relu=relu) for relu in (False, True)
+            ),
             ((2, 6, 7, 4), (3, 2, 2, 6), (6,)),
         ),
         Check(
@@ -175,6 +177,7 @@ def operators() -> dict[str, Check]:
             "batch_norm",
             lambda x, w, b: (
                 F.batch_norm(x, None, None, w, b, training=True, eps=0.1),
+                F.batch_norm(x, None, None, w, b, training=True, eps=0.1, relu=True),
                 F.batch_norm(x, Tensor(near(x, mean)), Tensor(near(x, variance)), w, b, training=False),
             ),
             ((2, 3, 4, 5), (5,), (5,)),

@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minidl import functional as F
 from minidl import nn
 from models.resnet import BasicBlock, Bottleneck, stage
 from models.units import kaiming_fan_out
@@ -44,8 +43,8 @@ class PlainBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Any) -> Any:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)))
+        y = self.bn1(self.conv1(x), relu=True)
+        return self.bn2(self.conv2(y), relu=True)
 
 
 class CifarResNet(nn.Module):
@@ -90,7 +89,7 @@ class CifarResNet(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """Images (N, H, W, in_channels) → scores (N, num_classes)."""
-        x = F.relu(self.bn1(self.conv1(x)))  # (N, H, W, widths[0])
+        x = self.bn1(self.conv1(x), relu=True)  # (N, H, W, widths[0])
         x = self.layer3(self.layer2(self.layer1(x)))  # (N, ⌈H/4⌉, ⌈W/4⌉, C)
         return self.fc(self.avgpool(x).flatten(1))  # flattened: (N, C)
 

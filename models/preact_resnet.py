@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minidl import functional as F
 from minidl import nn
 from minidl.nn import init
 from models.resnet import PaddedShortcut
@@ -67,9 +66,9 @@ class PreActBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
 
     def forward(self, x: Any) -> Any:
-        activated = F.relu(self.norm1(x))
+        activated = self.norm1(x, relu=True)
         y = self.conv1(activated)
-        y = self.conv2(F.relu(self.norm2(y)))
+        y = self.conv2(self.norm2(y, relu=True))
         return y + go_round(self.downsample, x, activated)
 
 
@@ -104,10 +103,10 @@ class PreActBottleneck(nn.Module):
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Any) -> Any:
-        activated = F.relu(self.norm1(x))
+        activated = self.norm1(x, relu=True)
         y = self.conv1(activated)
-        y = self.conv2(F.relu(self.norm2(y)))
-        y = self.conv3(F.relu(self.norm3(y)))
+        y = self.conv2(self.norm2(y, relu=True))
+        y = self.conv3(self.norm3(y, relu=True))
         return y + go_round(self.downsample, x, activated)
 
 
@@ -123,7 +122,7 @@ class Stem(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = self.conv(x)
-        x = x if self.norm is None else F.relu(self.norm(x))
+        x = x if self.norm is None else self.norm(x, relu=True)
         return x if self.pool is None else self.pool(x)
 
 
@@ -206,7 +205,7 @@ class PreActResNet(nn.Module):
     def forward(self, x: Any) -> Any:
         """Images (N, H, W, in_channels) → scores (N, num_classes)."""
         x = self.stages(self.stem(x))  # (N, ⌈H/32⌉, ⌈W/32⌉, C); for small images (N, ⌈H/4⌉, ⌈W/4⌉, C)
-        return self.head(F.relu(self.norm(x)))
+        return self.head(self.norm(x, relu=True))
 
 
 VARIANTS: dict[str, dict[str, Any]] = {  # of the ImageNet networks

@@ -156,8 +156,8 @@ def fold_batch_norm(model: nn.Module, images: Any = None) -> nn.Module:
 
     Each takes in the BatchNorm2d that is assigned right after it, to the next attribute of the same module or the next
     place of a Sequential. By convention that is the one it feeds, and nothing else reads its output. The convolution
-    gets a bias, and an Identity stands where the batch norm stood. A batch norm without running statistics stays:
-    what it does depends on the batch.
+    gets a bias and moves to where the batch norm stood, for there it is said what follows (`add`, `relu`); an Identity
+    stands in its own place. A batch norm without running statistics stays: what it does depends on the batch.
 
     images   where given, proof that the network keeps to the convention: outputs for them must agree
 
@@ -180,10 +180,12 @@ def to_deploy(model: nn.Module, images: Any = None) -> nn.Module:
     - A part that only training uses, an auxiliary head, is dropped, and None stands in its place. Its class says so:
       `only_in_training = True`.
     - Other batch norms are folded into convolutions: see `fold_batch_norm`, also for `images` and errors.
+    - A convolution that a ReLU follows in a Sequential computes it, too; an Identity stands where the ReLU stood.
     """
     require_network("to_deploy", model)
     deployed = _plain(_copy_for_inference(model))
     _fold(deployed)
+    _take_in_relus(deployed)
     return _proven("to_deploy", model, deployed, images)
 
 
@@ -220,22 +222,37 @@ def _fold(model: nn.Module) -> None:
                 )
             kernel, bias = fold_into_kernel(conv.weight, bn, conv.bias)
             conv.weight, conv.bias = nn.Parameter(kernel), nn.Parameter(bias)
-            setattr(module, next_name, nn.Identity().eval())
+            setattr(module, next_name, conv)
+            setattr(module, name, nn.Identity().eval())
+
+
+def _take_in_relus(model: nn.Module) -> None:
+    for module in model.modules():
+        layers = list(module.named_children()) if isinstance(module, nn.Sequential) else []
+        for (_, conv), (name, relu) in itertools.pairwise(layers):
+            if isinstance(conv, nn.Conv2d) and isinstance(relu, nn.ReLU):
+                conv.relu = True
+                setattr(module, name, nn.Identity().eval())
 
 
 def _proven(name: str, model: nn.Module, plain: nn.Module, images: Any) -> nn.Module:
     """`plain`, if its outputs for `images` are those of `model`."""
     if images is None:
         return plain
-    outputs = [_outputs(name, network, images) for network in (_copy_for_inference(model), plain)]
-    for expected, actual in zip(*outputs, strict=True):
+    hint = "a batch norm must be assigned right after the convolution that feeds it, and nothing else may read that"
+    expected_outputs = _outputs(name, _copy_for_inference(model), images)
+    try:
+        actual_outputs = _outputs(name, plain, images)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected the outputs that the network has, got an error: {error}; {hint}") from error
+    for expected, actual in zip(expected_outputs, actual_outputs, strict=True):
         tolerance = 1e-10 if expected.dtype == np.float64 else 1e-3
-        difference, size = np.linalg.norm(actual - expected), np.linalg.norm(expected)
+        size = np.linalg.norm(expected)
+        difference = np.linalg.norm(actual - expected) if actual.shape == expected.shape else np.inf
         if not difference <= tolerance * size:
             raise ValueError(
                 f"{name}: expected the outputs that the network has, of norm {size:.1e}, got others that differ by "
-                f"{difference:.1e}; a batch norm must be assigned right after the convolution that feeds it, and "
-                "nothing else may read that"
+                f"{difference:.1e}; {hint}"
             )
     return plain
 

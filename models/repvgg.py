@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minidl import functional as F
 from minidl import nn
 from models import reparam
 from models.units import ConvBN
@@ -40,9 +39,11 @@ class RepVGGBlock(nn.Module):
 
     def forward(self, x: Any) -> Any:
         if self.rbr_reparam is not None:
-            return F.relu(self.rbr_reparam(x))
-        y = self.rbr_dense(x) + self.rbr_1x1(x)
-        return F.relu(y if self.rbr_identity is None else y + self.rbr_identity(x))
+            return self.rbr_reparam(x, relu=True)
+        y = self.rbr_dense(x)
+        if self.rbr_identity is not None:
+            y = self.rbr_identity(x, add=y)
+        return self.rbr_1x1(x, add=y, relu=True)
 
     def fuse(self) -> RepVGGBlock:
         """A block in the plain form that computes in inference what this one does, to rounding (§3.3).

@@ -81,9 +81,9 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut_connection(in_channels, channels, stride, shortcut)
 
     def forward(self, x: Any) -> Any:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+        y = self.bn1(self.conv1(x), relu=True)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.bn2(self.conv2(y), add=shortcut, relu=True)
 
 
 class Bottleneck(nn.Module):
@@ -114,10 +114,10 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut_connection(in_channels, out_channels, stride, shortcut)
 
     def forward(self, x: Any) -> Any:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+        y = self.bn1(self.conv1(x), relu=True)
+        y = self.bn2(self.conv2(y), relu=True)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.bn3(self.conv3(y), add=shortcut, relu=True)
 
 
 def stage(block: Any, in_channels: int, channels: int, blocks: int, stride: int, **options: Any) -> nn.Sequential:
@@ -157,7 +157,6 @@ class ResNet(nn.Module):
         C = block.expansion
         self.conv1 = nn.Conv2d(in_channels, widths[0], 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
-        self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = stage(block, widths[0], widths[0], blocks[0], stride=1, **options)
         self.layer2 = stage(block, C * widths[0], widths[1], blocks[1], stride=2, **options)
@@ -174,7 +173,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """Images (N, H, W, in_channels) → scores (N, num_classes)."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (N, ⌈H/4⌉, ⌈W/4⌉, widths[0])
+        x = self.maxpool(self.bn1(self.conv1(x), relu=True))  # (N, ⌈H/4⌉, ⌈W/4⌉, widths[0])
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (N, ⌈H/32⌉, ⌈W/32⌉, C)
         return self.fc(self.avgpool(x).flatten(1))  # flattened: (N, C)
 

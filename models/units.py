@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import minidl
-from minidl import functional as F
 from minidl import nn
 from minidl.nn import init
 
@@ -22,7 +21,7 @@ class ConvReLU(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, **options)
 
     def forward(self, x: Any) -> Any:
-        return F.relu(self.conv(x))
+        return self.conv(x, relu=True)
 
 
 class ConvBN(nn.Module):
@@ -49,8 +48,9 @@ class ConvBN(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, bias=bias, **options)
         self.bn = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
 
-    def forward(self, x: Any) -> Any:
-        return self.bn(self.conv(x))
+    def forward(self, x: Any, add: Any = None, relu: bool = False) -> Any:
+        """add, relu   what follows: see `nn.BatchNorm2d`"""
+        return self.bn(self.conv(x), add=add, relu=relu)
 
 
 class BasicConv2d(ConvBN):
@@ -67,8 +67,8 @@ class BasicConv2d(ConvBN):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, eps=eps, **options)
 
-    def forward(self, x: Any) -> Any:
-        return F.relu(super().forward(x))
+    def forward(self, x: Any, add: Any = None, relu: bool = True) -> Any:
+        return super().forward(x, add, relu)
 
 
 class Branches(nn.Module):

@@ -1,42 +1,64 @@
-"""Per-channel statistics and batch normalisation on raw arrays x (M, C): M = N·H·W values of each channel.
+"""Batch normalisation on raw arrays x (M, C): M = N·H·W values of each channel.
 
-Sums over M are products with a row of ones: a matrix product adds up faster than a reduction over a leading axis.
+The M rows are cut into pieces that fit a core's cache, and all that can be done to a piece is done while it is there;
+threads share the pieces. Sums over rows are products with a row of ones: a matrix product adds up faster than a
+reduction over a leading axis. What the pieces give is added up in float64, in their order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from minidl.backend import Array, array_module
+from minidl.kernels.bands import parts
+from minidl.kernels.elementwise import rectify
+from minidl.kernels.threads import parallel
 
-BLOCK = 8192  # rows added up at a time: blocks stay in the cache, and sums of sums round less
-
-
-def channel_sum(x: Array, other: Array | None = None) -> Array:
-    """Σ over M of x, or of x · other, for each channel: (C,). Blocks are added up in float64."""
-    xp = array_module(x)
-    M, C = x.shape
-    total = xp.zeros(C, dtype=xp.float64)
-    ones = xp.ones(min(M, BLOCK), dtype=x.dtype)
-    for start in range(0, M, BLOCK):
-        block = x[start : start + BLOCK]
-        if other is not None:
-            block = block * other[start : start + BLOCK]
-        total += ones[: len(block)] @ block
-    return total.astype(x.dtype)
+PIECE = 1 << 17  # elements of x
 
 
 def moments(x: Array) -> tuple[Array, Array]:
-    """Mean and (biased) variance of each channel, in two passes: E[x²] − E[x]² would cancel in float32."""
-    M = x.shape[0]
-    mean = channel_sum(x) / M
-    centred = x - mean
-    return mean, channel_sum(centred, centred) / M
+    """Mean and (biased) variance of each channel: two (C,).
+
+    The squares that are added up are those of deviations, for E[x²] − E[x]² would cancel in float32; and of deviations
+    from each piece's own mean, so that x is read once. With nₚ rows, mean mₚ and Mₚ = Σ (x − mₚ)² in piece p,
+
+        mean = Σ nₚ mₚ / M,        variance = (Σ Mₚ + Σ nₚ (mₚ − mean)²) / M
+
+    (Chan, Golub & LeVeque, "Algorithms for computing the sample variance", 1983).
+    """
+    xp = array_module(x)
+
+    def of_piece(rows: slice) -> tuple[Array, Array]:
+        piece = x[rows]
+        ones = xp.ones(len(piece), dtype=x.dtype)
+        centre = ones @ piece / len(piece)  # (C,): the mean, but for rounding
+        deviations = piece - centre
+        rest = (ones @ deviations).astype(xp.float64) / len(piece)
+        deviations *= deviations
+        return centre + rest, (ones @ deviations).astype(xp.float64) - len(piece) * rest**2
+
+    means, squares = _sums(of_piece, x)
+    sizes = xp.asarray([[rows.stop - rows.start] for rows in _pieces(x)], dtype=xp.float64)  # (pieces, 1)
+    mean = (sizes * means).sum(axis=0) / len(x)
+    variance = (squares + sizes * (means - mean) ** 2).sum(axis=0) / len(x)
+    return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
-def normalize(x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array) -> Array:
-    """y = (x − mean) · inv_std · weight + bias."""
-    y = x - mean
-    y *= inv_std * weight
-    y += bias
+def affine(x: Array, scale: Array, shift: Array, add: Array | None = None, relu: bool = False) -> Array:
+    """y = x · scale + shift for each channel, then + add (M, C), then the larger of that and 0."""
+    xp = array_module(x)
+    y = xp.empty_like(x)
+
+    def compute(rows: slice) -> None:
+        piece = xp.multiply(x[rows], scale, out=y[rows])
+        piece += shift
+        if add is not None:
+            piece += add[rows]
+        if relu:
+            rectify(piece, out=piece)
+
+    parallel(compute, _pieces(x), xp)
     return y
 
 
@@ -48,15 +70,47 @@ def normalize_gradients(
     With x̂ = (x − mean) · inv_std:   ∂L/∂bias = Σ g,   ∂L/∂weight = Σ g·x̂,
     ∂L/∂x = weight · inv_std · (g − Σg/M − x̂ · Σ(g·x̂)/M): g without its mean and without its part along x̂.
     """
-    M = x.shape[0]
-    normalized = x - mean
-    normalized *= inv_std
-    to_bias = channel_sum(g)
-    to_weight = channel_sum(g, normalized)
+    xp = array_module(x)
+
+    def of_piece(rows: slice) -> tuple[Array, Array]:
+        ones = xp.ones(rows.stop - rows.start, dtype=x.dtype)
+        deviations = x[rows] - mean
+        deviations *= g[rows]
+        return ones @ g[rows], ones @ deviations
+
+    to_bias, along = (sums.sum(axis=0) for sums in _sums(of_piece, x))  # Σ g and Σ g·(x − mean): (C,), float64
+    to_weight = along * inv_std
+    result = to_weight.astype(x.dtype), to_bias.astype(x.dtype)
     if not needs_x:
-        return None, to_weight, to_bias
-    normalized *= to_weight / M
-    to_x = g - to_bias / M
-    to_x -= normalized
-    to_x *= weight * inv_std
-    return to_x, to_weight, to_bias
+        return None, *result
+    of_g = weight * inv_std
+    of_x = -of_g * inv_std * to_weight / len(x)
+    rest = -of_g * to_bias / len(x) - mean * of_x
+    of_g, of_x, rest = (factor.astype(x.dtype) for factor in (of_g, of_x, rest))
+    to_x = xp.empty_like(x)
+
+    def compute(rows: slice) -> None:  # the formula above, as g · of_g + x · of_x + rest
+        piece = xp.multiply(x[rows], of_x, out=to_x[rows])
+        piece += rest
+        piece += g[rows] * of_g
+
+    parallel(compute, _pieces(x), xp)
+    return to_x, *result
+
+
+def _pieces(x: Array) -> list[slice]:
+    """The rows of x (M, C) in pieces that fit the cache."""
+    M, C = x.shape
+    return parts(M, -(-M * C // PIECE))
+
+
+def _sums(of_piece: Callable[[slice], tuple[Array, ...]], x: Array) -> tuple[Array, ...]:
+    """What of_piece gives for each piece of x, (C,) each, one below the other: (pieces, C) each, in float64."""
+    xp, pieces = array_module(x), _pieces(x)
+    results: list[tuple[Array, ...]] = [()] * len(pieces)
+
+    def compute(i: int) -> None:
+        results[i] = of_piece(pieces[i])
+
+    parallel(compute, range(len(pieces)), xp)
+    return tuple(xp.stack(column).astype(xp.float64) for column in zip(*results, strict=True))

@@ -6,31 +6,25 @@ Laying every window of an image out as a row turns a convolution into one matrix
     columns (N·OH·OW, KH·KW·C)  @  weight (KH·KW·C, F)  =  y (N·OH·OW, F)
 
 The column matrix is KH·KW times as large as the image. It is never built whole: a band of output rows at a time, small
-enough to stay in the cache, is laid out, multiplied and dropped.
+enough to stay in a core's cache, is laid out, multiplied and dropped; threads share the bands. For a 1×1 window of
+stride 1 the columns are the image itself, and nothing is laid out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from minidl.backend import Array, array_module
+from minidl.kernels.bands import Band, bands, parts, whole_images
+from minidl.kernels.epilogue import Epilogue
+from minidl.kernels.threads import parallel, threads_of
 from minidl.kernels.window import Window
-
-CPU_SCRATCH = 4 << 20  # bytes of columns at a time: about a core's cache
-GPU_SCRATCH = 256 << 20  # enough to fill a GPU
 
 
 def im2col(x: Array, window: Window) -> Array:
     """The windows of x (N, H, W, C), which has its padding already, as rows: (N·OH·OW, KH·KW·C)."""
-    N, H, W, C = x.shape
-    (KH, KW), (SH, SW), (DH, DW) = window.kernel, window.stride, window.dilation
-    OH, OW = (H - window.extent[0]) // SH + 1, (W - window.extent[1]) // SW + 1
-    n, h, w, c = x.strides
-    view = array_module(x).lib.stride_tricks.as_strided(
-        x, (N, OH, OW, KH, KW, C), (n, SH * h, SW * w, DH * h, DW * w, c)
-    )
+    view = window.view(x)  # (N, OH, OW, KH, KW, C)
+    N, OH, OW, KH, KW, C = view.shape
     return view.reshape(N * OH * OW, KH * KW * C)  # (N·OH·OW, KH·KW·C); a copy, except for a 1×1 window
 
 
@@ -48,27 +42,31 @@ def col2im(columns: Array, x: Array, window: Window) -> None:
         x[:, rows, cols] += blocks[:, :, :, kh, kw]  # (N, OH, OW, C)
 
 
-def convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
-    """y[n, oh, ow, f] = bias[f] + Σ over kh, kw, c of x[n, h, w, c] · weight[kh, kw, c, f].
+def convolve(x: Array, weight: Array, window: Window, groups: int, epilogue: Epilogue) -> Array:
+    """y[n, oh, ow, f] = Σ over kh, kw, c of x[n, h, w, c] · weight[kh, kw, c, f], and the epilogue of that.
 
     h = oh·SH + kh·DH − PH, and w = ow·SW + kw·DW − PW; outside the image, x is 0.
-    x (N, H, W, C), weight (KH, KW, C/G, F), bias (F,) or None → (N, OH, OW, F).
+    x (N, H, W, C), weight (KH, KW, C/G, F) → (N, OH, OW, F).
     """
     xp = array_module(x)
     N, H, W, _ = x.shape
     F = weight.shape[-1]
     OH, OW = window.output_size(H, W)
-    padded = window.pad(x)
     y = xp.empty((N, OH, OW, F), dtype=xp.result_type(x.dtype, weight.dtype))
-    for images, rows, source in _bands(N, OH, OW, weight, window, xp):
+
+    def compute(band: Band) -> None:
+        padded = window.pad(x[band.images], rows=band.rows)
+        part = y[band]  # (images, rows, OW, F)
         for channels, filters in _groups(weight, groups):
-            columns = im2col(padded[images, source, :, channels], window)
-            matrix = weight[..., filters].reshape(-1, filters.stop - filters.start)  # (KH·KW·C/G, F/G)
-            band = columns @ matrix  # (band of N·OH·OW, F/G)
-            if bias is not None:
-                band += bias[filters]
-            part = y[images, rows, :, filters]  # (images, rows, OW, F/G)
-            part[...] = band.reshape(part.shape)
+            columns = im2col(padded[..., channels], window)  # (band of N·OH·OW, KH·KW·C/G)
+            matrix = weight[..., filters].reshape(columns.shape[1], F // groups)  # (KH·KW·C/G, F/G)
+            if groups == 1:
+                xp.matmul(columns, matrix, out=part.reshape(len(columns), F))  # (band of N·OH·OW, F)
+            else:
+                part[..., filters] = (columns @ matrix).reshape(part[..., filters].shape)  # (images, rows, OW, F/G)
+        epilogue.apply(part, band)
+
+    parallel(compute, bands(N, OH, OW * _bytes_a_place(weight), xp), xp)
     return y
 
 
@@ -78,47 +76,54 @@ def convolve_input_gradient(g: Array, weight: Array, window: Window, groups: int
     N, OH, OW, _ = g.shape
     C = weight.shape[2] * groups
     padded = xp.zeros(window.padded_shape(N, H, W, C), dtype=xp.result_type(g.dtype, weight.dtype))
-    for images, rows, source in _bands(N, OH, OW, weight, window, xp):
-        for channels, filters in _groups(weight, groups):
-            band = g[images, rows, :, filters].reshape(-1, filters.stop - filters.start)  # (band of N·OH·OW, F/G)
-            matrix = weight[..., filters].reshape(-1, band.shape[1])  # (KH·KW·C/G, F/G)
-            columns = band @ matrix.T  # (band of N·OH·OW, KH·KW·C/G)
-            col2im(columns, padded[images, source, :, channels], window)
+
+    def compute(images: slice) -> None:  # whole images, for the bands of one overlap where they are added
+        for band in bands(images.stop - images.start, OH, OW * _bytes_a_place(weight), xp):
+            for channels, filters in _groups(weight, groups):
+                part = g[images][band][..., filters].reshape(-1, filters.stop - filters.start)  # (band, F/G)
+                matrix = weight[..., filters].reshape(-1, part.shape[1])  # (KH·KW·C/G, F/G)
+                columns = part @ matrix.T  # (band of N·OH·OW, KH·KW·C/G)
+                under = padded[images][band.images, window.rows_under(band.rows), :, channels]
+                col2im(columns, under, window)
+
+    parallel(compute, whole_images(g), xp)
     return window.crop(padded, H, W)
 
 
 def convolve_weight_gradient(x: Array, g: Array, window: Window, groups: int) -> Array:
-    """∂L/∂weight (KH, KW, C/G, F) from g (N, OH, OW, F): columnsᵀ g, added up over the bands."""
+    """∂L/∂weight (KH, KW, C/G, F) from g (N, OH, OW, F): columnsᵀ g, added up over the bands.
+
+    Each thread adds up one stretch of the bands, always the same, and the sums are added in order: so the result does
+    not depend on which thread was faster.
+    """
     xp = array_module(x)
     N, OH, OW, F = g.shape
-    padded = window.pad(x)
-    gradient = xp.zeros((*window.kernel, x.shape[3] // groups, F), dtype=xp.result_type(x.dtype, g.dtype))
-    for images, rows, source in _bands(N, OH, OW, gradient, window, xp):
-        for channels, filters in _groups(gradient, groups):
-            columns = im2col(padded[images, source, :, channels], window)
-            band = g[images, rows, :, filters].reshape(-1, filters.stop - filters.start)  # (band of N·OH·OW, F/G)
-            part = gradient[..., filters]  # (KH, KW, C/G, F/G)
-            part += (columns.T @ band).reshape(part.shape)
+    shape = (*window.kernel, x.shape[3] // groups, F)
+    gradient = xp.zeros(shape, dtype=xp.result_type(x.dtype, g.dtype))
+    # A band adds to the whole gradient, so there should be more in a band than in the gradient.
+    every = bands(N, OH, OW * _bytes_a_place(gradient), xp, scratch=2 * gradient.nbytes)
+    shares = [every[part] for part in parts(len(every), threads_of(xp))]
+    totals = [gradient, *(xp.zeros_like(gradient) for _ in shares[1:])]
+
+    def compute(i: int) -> None:
+        for band in shares[i]:
+            padded = window.pad(x[band.images], rows=band.rows)
+            for channels, filters in _groups(gradient, groups):
+                columns = im2col(padded[..., channels], window)  # (band of N·OH·OW, KH·KW·C/G)
+                part = g[band][..., filters].reshape(-1, filters.stop - filters.start)  # (band of N·OH·OW, F/G)
+                total = totals[i][..., filters]  # (KH, KW, C/G, F/G)
+                total += (columns.T @ part).reshape(total.shape)
+
+    parallel(compute, range(len(shares)), xp)
+    for total in totals[1:]:
+        gradient += total
     return gradient
 
 
-def _bands(N: int, OH: int, OW: int, weight: Array, window: Window, xp: object) -> Iterator[tuple[slice, slice, slice]]:
-    """Cut the output into bands whose columns fit the scratch memory.
-
-    Yields (images, output rows, padded input rows under them): several whole images at a time where they are small,
-    some rows of one image where they are large.
-    """
-    scratch = CPU_SCRATCH if xp is np else GPU_SCRATCH
-    KH, KW, C, _ = weight.shape
-    row_bytes = max(1, OW * KH * KW * C * weight.dtype.itemsize)
-    rows = max(1, min(OH, scratch // row_bytes))
-    images = max(1, scratch // (row_bytes * OH)) if rows == OH else 1
-    for n in range(0, N, images):
-        for start in range(0, OH, rows):
-            stop = min(start + rows, OH)
-            first = start * window.stride[0]
-            last = (stop - 1) * window.stride[0] + window.extent[0]
-            yield slice(n, min(n + images, N)), slice(start, stop), slice(first, last)
+def _bytes_a_place(weight: Array) -> int:
+    """What one place of the window takes: KH·KW·C/G elements of a column matrix, and F of the result."""
+    KH, KW, C, F = weight.shape
+    return (KH * KW * C + F) * weight.dtype.itemsize
 
 
 def _groups(weight: Array, groups: int) -> Iterator[tuple[slice, slice]]:

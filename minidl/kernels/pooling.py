@@ -1,39 +1,105 @@
 """Pooling on raw arrays: the maximum and the sum over windows, and the adjoints that hand gradients back.
 
-All loop over the KH·KW positions of the window; each position is, for all windows together, one strided slice.
+They loop over the positions of the window; each position is, for all windows together, one strided slice. Threads
+share bands of the output; where windows that overlap are added up, whole images.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl.backend import Array, array_module, is_floating
+from minidl.kernels.bands import Band, bands, whole_images
+from minidl.kernels.elementwise import where_else_zero
+from minidl.kernels.threads import parallel
 from minidl.kernels.window import Window
 
 
-def max_windows(x: Array, window: Window) -> tuple[Array, Array]:
-    """The maximum of each window of x (N, H, W, C), and which position kh·KW + kw it stood at: two (N, OH, OW, C).
+def max_windows(x: Array, window: Window) -> Array:
+    """The maximum of each window of x (N, H, W, C): (N, OH, OW, C). The margin never wins; a NaN does."""
+    return _reduce_windows(array_module(x).maximum, x, window, _lowest(x))
 
-    The margin never wins. Of equal elements the first wins; a NaN wins over every number, and of several the last.
+
+def sum_windows(x: Array, window: Window) -> Array:
+    """The sum of each window of x (N, H, W, C): (N, OH, OW, C). The margin counts as 0."""
+    return _reduce_windows(array_module(x).add, x, window, 0)
+
+
+def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float) -> Array:
+    """reduce, a ufunc of two arrays, over all elements of each window: over its rows, and then over its columns.
+
+    So a window of KH×KW takes KH + KW steps, not KH·KW.
     """
     xp = array_module(x)
     N, H, W, C = x.shape
     OH, OW = window.output_size(H, W)
-    lowest = -math.inf if is_floating(x.dtype) else np.iinfo(x.dtype).min
-    padded = window.pad(x, lowest)
-    y = xp.full((N, OH, OW, C), lowest, dtype=x.dtype)
-    number = xp.uint8 if math.prod(window.kernel) <= 256 else xp.int32
-    winner = xp.broadcast_to(_first_inside(window, OH, OW, xp).astype(number), y.shape).copy()
-    for kh, kw, rows, cols in window.positions(OH, OW):
-        candidate = padded[:, rows, cols]  # (N, OH, OW, C)
-        better = (candidate > y) | (candidate != candidate)  # or it is NaN, which differs from itself
-        xp.maximum(y, candidate, out=y)
-        # Position numbers grow, so the last that was better is the largest.
-        xp.maximum(winner, better * number(kh * window.kernel[1] + kw), out=winner)
+    y = xp.empty((N, OH, OW, C), dtype=x.dtype)
+    lines, rest = window.rows_and_columns()
+
+    def compute(band: Band) -> None:
+        padded = window.pad(x[band.images], margin, band.rows)
+        part = y[band]  # (images, rows, OW, C)
+        rows = [padded[:, rows] for _, _, rows, _ in lines.positions(part.shape[1], padded.shape[2])]
+        over_rows = _accumulated(reduce, rows, xp.empty_like(rows[0]))  # (images, rows, ≥ covered, C)
+        _accumulated(reduce, [over_rows[:, :, cols] for _, _, _, cols in rest.positions(1, OW)], part)
+
+    parallel(compute, bands(N, OH, window.stride[0] * W * C * x.dtype.itemsize, xp), xp)
+    return y
+
+
+def _accumulated(reduce: Any, arrays: Sequence[Array], out: Array) -> Array:
+    """reduce(... reduce(reduce(a, b), c) ...), in `out`."""
+    out[...] = arrays[0]
+    for array in arrays[1:]:
+        reduce(out, array, out=out)
+    return out
+
+
+def max_windows_and_winners(x: Array, window: Window) -> tuple[Array, Array]:
+    """The maximum of each window of x (N, H, W, C), and which position kh·KW + kw it stood at: two (N, OH, OW, C).
+
+    Of equal elements the first wins; a NaN wins over every number, and of several the last.
+    """
+    xp = array_module(x)
+    y = max_windows(x, window)
+    N, OH, OW, C = y.shape
+    number = xp.uint8 if math.prod(window.kernel) < 256 else xp.uint32
+    winner = xp.empty(y.shape, dtype=number)
+    first_inside = _first_inside(window, OH, OW, xp).astype(number)  # (OH, OW, 1)
+
+    def compute(band: Band) -> None:
+        padded = window.pad(x[band.images], _lowest(x), band.rows)
+        best, at = y[band], winner[band]  # (images, rows, OW, C) each
+        at[...] = nowhere = np.iinfo(number).max
+        for kh, kw, rows, cols in window.positions(best.shape[1], OW):
+            # Where it differs from the maximum, −1: all bits, and so `nowhere`; elsewhere 0, and so the position.
+            differs = xp.negative((padded[:, rows, cols] != best).astype(number))  # (images, rows, OW, C)
+            xp.minimum(at, differs | number(kh * window.kernel[1] + kw), out=at)
+        if xp is not np or (at == nowhere).any():  # a NaN is equal to nothing; on a GPU, to ask would take longer
+            _find_nans(padded, window, at, nowhere)
+        xp.maximum(at, first_inside[band.rows], out=at)  # where all is −∞, so is the margin
+
+    parallel(compute, bands(N, OH, window.stride[0] * x.shape[2] * C * x.dtype.itemsize, xp), xp)
     return y, winner
+
+
+def _find_nans(padded: Array, window: Window, at: Array, nowhere: int) -> None:
+    """The last NaN of each window that has none of the numbers as its maximum, written to `at` (n, rows, OW, C)."""
+    xp = array_module(at)
+    last = xp.zeros_like(at)
+    for kh, kw, rows, cols in window.positions(*at.shape[1:3]):
+        candidate = padded[:, rows, cols]
+        xp.maximum(last, (candidate != candidate) * at.dtype.type(kh * window.kernel[1] + kw), out=last)
+    at[...] = xp.where(at == nowhere, last, at)
+
+
+def _lowest(x: Array) -> float:
+    """What wins over nothing."""
+    return -math.inf if is_floating(x.dtype) else np.iinfo(x.dtype).min
 
 
 def _first_inside(window: Window, OH: int, OW: int, xp: Any) -> Array:
@@ -50,9 +116,15 @@ def _first_inside(window: Window, OH: int, OW: int, xp: Any) -> Array:
 def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) -> Array:
     """Zeros (N, H, W, C), with each g (N, OH, OW, C) added where its window's maximum stood."""
     N, OH, OW, C = g.shape
-    padded = array_module(g).zeros(window.padded_shape(N, H, W, C), dtype=g.dtype)
-    for kh, kw, rows, cols in window.positions(OH, OW):
-        padded[:, rows, cols] += where_else_zero(winner == kh * window.kernel[1] + kw, g)
+    xp = array_module(g)
+    padded = xp.zeros(window.padded_shape(N, H, W, C), dtype=g.dtype)
+
+    def compute(images: slice) -> None:
+        for kh, kw, rows, cols in window.positions(OH, OW):
+            mask = winner[images] == kh * window.kernel[1] + kw  # (images, OH, OW, C)
+            padded[images, rows, cols] += where_else_zero(mask, g[images])
+
+    parallel(compute, whole_images(g), xp)
     return window.crop(padded, H, W)
 
 
@@ -66,16 +138,6 @@ def gather_winners(x: Array, winner: Array, window: Window) -> Array:
     return y
 
 
-def where_else_zero(mask: Array, x: Array) -> Array:
-    """x where the mask holds, and 0 elsewhere, also in place of ∞ and NaN.
-
-    That is where(mask, x, 0). But NumPy's `where` branches at every element, and among windows nobody can guess the
-    branch: & with a pattern of all ones or all zeros takes a tenth of the time.
-    """
-    bits = f"i{x.dtype.itemsize}"
-    return (x.view(bits) & -mask.astype(bits)).view(x.dtype)
-
-
 def flat_indices(winner: Array, window: Window, W: int) -> Array:
     """Winning positions as indices h·W + w into the image plane, int64 (N, OH, OW, C)."""
     xp = array_module(winner)
@@ -87,21 +149,14 @@ def flat_indices(winner: Array, window: Window, W: int) -> Array:
     return h * W + w
 
 
-def sum_windows(x: Array, window: Window) -> Array:
-    """The sum of each window of x (N, H, W, C): (N, OH, OW, C). The margin counts as 0."""
-    N, H, W, C = x.shape
-    OH, OW = window.output_size(H, W)
-    padded = window.pad(x)
-    y = array_module(x).zeros((N, OH, OW, C), dtype=x.dtype)
-    for _, _, rows, cols in window.positions(OH, OW):
-        y += padded[:, rows, cols]
-    return y
-
-
 def spread_windows(g: Array, window: Window, H: int, W: int) -> Array:
     """The adjoint of sum_windows: each g (N, OH, OW, C) added to every element of its window, (N, H, W, C)."""
     N, OH, OW, C = g.shape
     padded = array_module(g).zeros(window.padded_shape(N, H, W, C), dtype=g.dtype)
-    for _, _, rows, cols in window.positions(OH, OW):
-        padded[:, rows, cols] += g
+
+    def compute(images: slice) -> None:
+        for _, _, rows, cols in window.positions(OH, OW):
+            padded[images, rows, cols] += g[images]
+
+    parallel(compute, whole_images(g), array_module(g))
     return window.crop(padded, H, W)

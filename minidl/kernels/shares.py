@@ -12,7 +12,7 @@ size 7        ▢ ▢ ▢ ▢ ▢ ▢ ▢
 from __future__ import annotations
 
 from minidl.backend import Array, array_module
-from minidl.kernels.pooling import where_else_zero
+from minidl.kernels.elementwise import where_else_zero
 
 
 def shares(size: int, places: int) -> list[slice]:

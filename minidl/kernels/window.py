@@ -87,15 +87,41 @@ class Window:
                 cols = slice(kw * DW, kw * DW + (OW - 1) * SW + 1, SW)
                 yield kh, kw, rows, cols
 
-    def pad(self, x: Array, value: float = 0.0) -> Array:
-        """x (N, H, W, C) with the margin, wide enough for every window: (N, ≥ covered, ≥ covered, C)."""
+    def rows_and_columns(self) -> tuple[Window, Window]:
+        """The window as one over KH rows and then one over KW columns."""
+        (KH, KW), (SH, SW), (DH, DW) = self.kernel, self.stride, self.dilation
+        return Window((KH, 1), (SH, 1), dilation=(DH, 1)), Window((1, KW), (1, SW), dilation=(1, DW))
+
+    def pad(self, x: Array, value: float = 0.0, rows: slice | None = None) -> Array:
+        """x (N, H, W, C) with the margin, wide enough for every window: (N, ≥ covered, ≥ covered, C).
+
+        rows   where only the windows of these rows of the output are wanted: what is under them
+        """
         N, H, W, C = x.shape
         (top, bottom), (left, right) = self.margins(H, W)
+        under = slice(0, top + H + bottom) if rows is None else self.rows_under(rows)
+        first = max(0, under.start - top)  # of the image
+        last = max(first, min(H, under.stop - top))
         if not (top or bottom or left or right):
-            return x
-        padded = array_module(x).full(self.padded_shape(N, H, W, C), value, dtype=x.dtype)
-        padded[:, top : top + H, left : left + W] = x
+            return x[:, first:last]
+        padded = array_module(x).full((N, under.stop - under.start, left + W + right, C), value, dtype=x.dtype)
+        start = first + top - under.start
+        padded[:, start : start + last - first, left : left + W] = x[:, first:last]
         return padded
+
+    def view(self, padded: Array) -> Array:
+        """All windows of a padded image (N, H, W, C): (N, OH, OW, KH, KW, C). They overlap: it is to be read only."""
+        N, H, W, C = padded.shape
+        (KH, KW), (SH, SW), (DH, DW) = self.kernel, self.stride, self.dilation
+        OH, OW = (H - self.extent[0]) // SH + 1, (W - self.extent[1]) // SW + 1
+        n, h, w, c = padded.strides
+        return array_module(padded).lib.stride_tricks.as_strided(
+            padded, (N, OH, OW, KH, KW, C), (n, SH * h, SW * w, DH * h, DW * w, c)
+        )
+
+    def rows_under(self, rows: slice) -> slice:
+        """The rows of the padded image that the windows of some rows of the output cover."""
+        return slice(rows.start * self.stride[0], (rows.stop - 1) * self.stride[0] + self.extent[0])
 
     def padded_shape(self, N: int, H: int, W: int, C: int) -> tuple[int, int, int, int]:
         """The shape of images (N, H, W, C) with the margin."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minidl import functional as F
+from minidl.kernels.convolution import check_algorithm
 from minidl.kernels.window import Pair, Sides, Window, pair, sides
 from minidl.nn import init
 from minidl.nn.module import Module, Parameter
@@ -47,6 +48,8 @@ class Conv2d(Module):
 
     weight (KH, KW, in_channels/groups, out_channels). Initial weight and bias are uniform between ±1/√fan_in.
     padding_mode   what the padding is made of: "zeros", or "reflect", "replicate", "circular" as in `functional.pad`
+    algorithm      how it is computed, see `functional.conv2d`
+    relu           take the larger of the result and 0
     """
 
     def __init__(
@@ -60,6 +63,9 @@ class Conv2d(Module):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        *,
+        algorithm: str = "auto",
+        relu: bool = False,
     ) -> None:
         super().__init__()
         _check_channels("Conv2d", in_channels, out_channels, groups)
@@ -76,16 +82,30 @@ class Conv2d(Module):
         self.bias = Parameter(init.uniform((out_channels,), bound)) if bias else None
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.padding_mode = padding_mode
+        self.padding_mode, self.algorithm, self.relu = padding_mode, algorithm, relu
+        check_algorithm("Conv2d", algorithm, Window(kernel, steps[0], dilation=steps[1]), groups)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, add: Any = None, relu: bool = False) -> Any:
+        """add   of the shape of the result: added to it;  relu   take the larger of that and 0"""
         padding = self.padding
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, self._sides, mode=self.padding_mode), 0
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+            algorithm=self.algorithm,
+            add=add,
+            relu=relu or self.relu,
+        )
 
     def extra_repr(self) -> str:
-        return _described(self, Conv2d, ("stride", "padding", "dilation", "groups", "bias", "padding_mode"))
+        names = ("stride", "padding", "dilation", "groups", "bias", "padding_mode", "algorithm", "relu")
+        return _described(self, Conv2d, names)
 
 
 class ConvTranspose2d(Module):

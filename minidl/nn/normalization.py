@@ -62,7 +62,8 @@ class _BatchNorm(_ChannelNorm):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, add: Any = None, relu: bool = False) -> Any:
+        """add   of the shape of x: added to the result;  relu   take the larger of that and 0"""
         self._check(x)
         moves = self.training and self.num_batches_tracked is not None
         momentum: Any = self.momentum or 0.0
@@ -79,6 +80,8 @@ class _BatchNorm(_ChannelNorm):
             self.training or self.running_mean is None,
             momentum,
             self.eps,
+            add=add,
+            relu=relu,
         )
         if moves:
             self.num_batches_tracked.data = count.data

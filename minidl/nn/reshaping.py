@@ -9,6 +9,7 @@ from minidl import functional as F
 from minidl.kernels.window import Pair, Sides, pair, sides
 from minidl.nn.module import Module
 from minidl.nn.options import described
+from minidl.ops.activation import sum_and_relu
 from minidl.ops.broadcast import require_array
 from minidl.ops.options import check_numbers, check_sizes
 from minidl.ops.padding import as_pairs
@@ -54,13 +55,16 @@ class Unflatten(Module):
 
 
 class Identity(Module):
-    """x itself: a place kept for a layer that may be put there, whose arguments it takes and forgets."""
+    """x itself: a place kept for a layer that may be put there, whose arguments it takes and forgets.
+
+    What a convolution or a batch norm does besides, on request, it does as well: x + add, and the larger of that and 0.
+    """
 
     def __init__(self, *_: Any, **__: Any) -> None:
         super().__init__()
 
-    def forward(self, x: Any) -> Any:
-        return x
+    def forward(self, x: Any, add: Any = None, relu: bool = False) -> Any:
+        return sum_and_relu(x, add, relu)
 
 
 class Unfold(Module):

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function
-from minidl.backend import array_module
+from minidl.backend import Array, array_module
+from minidl.kernels import elementwise
 from minidl.ops.broadcast import floating, require_array, require_one_dtype, sum_to
 from minidl.ops.choice import minimum, where
 from minidl.ops.elementwise import exp
 from minidl.ops.options import check_numbers
-from minidl.tensor import tensor_method
+from minidl.tensor import raw, tensor_method
 
 # -------------------------------------------------------------------------------------------------- straight pieces
 
@@ -25,10 +26,23 @@ class Relu(Function):
     """y = max(x, 0).  ∂L/∂x = g where x > 0, else 0: at the kink it is 0. (For NaN it is g, as in PyTorch.)"""
 
     def forward(self, x):
-        return array_module(x).maximum(x, x.dtype.type(0))
+        return elementwise.relu(x)
 
     def backward(self, g, y):
-        return g * ~(y <= 0)
+        return ReluGradient(raw(y))(g)
+
+
+class ReluGradient(Function):
+    """g where y > 0, else 0, for a constant y = max(x, 0); where that is NaN, g. Linear in g, and its own adjoint."""
+
+    def __init__(self, y: Array) -> None:
+        self.y = y
+
+    def forward(self, g):
+        return elementwise.where_positive(g, self.y)
+
+    def backward(self, u):
+        return ReluGradient(self.y)(u)
 
 
 class Hardtanh(Function):
@@ -142,6 +156,12 @@ def relu(x: Any) -> Any:
     """
     require_array("relu", x)
     return Relu()(x)
+
+
+def sum_and_relu(x: Any, add: Any, relu: bool) -> Any:
+    """x + add, where there is something to add, and with `relu` the larger of that and 0."""
+    y = x if add is None else x + add
+    return Relu()(y) if relu else y
 
 
 def relu6(x: Any) -> Any:

@@ -186,6 +186,23 @@ def with_parameters(op: str, x: Any, weight: Any, bias: Any) -> tuple[Any, Any, 
     return x, weight, bias
 
 
+def checked_addend(op: str, add: Any, x: Any, shape: tuple[int, ...]) -> Any:
+    """`add`, which is added to the result of this op on x, as an array of the result's shape; or None.
+
+    Raises: ValueError for another shape; TypeError for another dtype than x; DeviceError for another device.
+    """
+    if add is None:
+        return None
+    add = floating(op, add)
+    if add.shape != shape:
+        raise ValueError(
+            f"{op}: expected something of shape {shape} to add to the result, got add of shape {add.shape}"
+        )
+    require_one_dtype(op, x, add=add)
+    common_device(op, (x, add))
+    return add
+
+
 def _cast(x: Any, dtype: Any) -> Any:
     with active(device_of(raw(x))):
         return x.astype(dtype)

@@ -17,70 +17,84 @@ import numbers
 from typing import Any
 
 from minidl.autograd import Function
-from minidl.kernels.columns import convolve, convolve_input_gradient, convolve_weight_gradient
+from minidl.kernels.convolution import check_algorithm, convolve, convolve_input_gradient, convolve_weight_gradient
+from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.window import Pair, Sides, Window, pair, sides
-from minidl.ops.broadcast import with_parameters
+from minidl.ops.activation import ReluGradient
+from minidl.ops.broadcast import checked_addend, with_parameters
 from minidl.ops.padding import pad
+from minidl.tensor import raw
 
 
 class Conv2d(Function):
-    """Y = X ∗ W + b, a cross-correlation.  X (N, H, W, C), W (KH, KW, C/G, F), b (F,) → Y (N, OH, OW, F).
+    """Y = X ∗ W + b + A, a cross-correlation.  X (N, H, W, C), W (KH, KW, C/G, F), b (F,), A and Y (N, OH, OW, F).
 
-    ∂L/∂X = Conv2dInputGradient(g, W),  ∂L/∂W = Conv2dWeightGradient(X, g),  ∂L/∂b = Σ g over N, OH and OW.
+    ∂L/∂X = Conv2dInputGradient(g, W),  ∂L/∂W = Conv2dWeightGradient(X, g),  ∂L/∂b = Σ g over N, OH and OW,  ∂L/∂A = g.
+    b and A may be None. They are added to each part of the product as soon as it is computed.
     """
 
-    def __init__(self, window: Window, groups: int) -> None:
-        self.window, self.groups = window, groups
+    relu = False
 
-    def forward(self, x, weight, bias=None):
+    def __init__(self, window: Window, groups: int, algorithm: str = "auto") -> None:
+        self.window, self.groups, self.algorithm = window, groups, algorithm
+
+    def forward(self, x, weight, bias, add):
         self.image_size = x.shape[1:3]
-        self.has_bias = bias is not None
-        return convolve(x, weight, bias, self.window, self.groups)
+        return convolve(x, weight, self.window, self.groups, self.algorithm, Epilogue(bias, add, self.relu))
 
     def backward(self, g, x, weight):
         to_x = to_weight = to_bias = None
         if self.needs[0]:
-            to_x = Conv2dInputGradient(self.window, self.groups, self.image_size)(g, weight)
+            to_x = Conv2dInputGradient(self.window, self.groups, self.image_size, self.algorithm)(g, weight)
         if self.needs[1]:
-            to_weight = Conv2dWeightGradient(self.window, self.groups)(x, g)
-        if not self.has_bias:
-            return to_x, to_weight
+            to_weight = Conv2dWeightGradient(self.window, self.groups, self.algorithm)(x, g)
         if self.needs[2]:
             to_bias = g.sum(axis=(0, 1, 2))
-        return to_x, to_weight, to_bias
+        return to_x, to_weight, to_bias, g
+
+
+class Conv2dReLU(Conv2d):
+    """Y = max(X ∗ W + b + A, 0).  The gradients are those of `Conv2d`, of g where Y > 0 and 0 elsewhere."""
+
+    relu = True
+
+    def backward(self, g, x, weight, y):  # type: ignore[override]  # it asks for one thing more
+        return super().backward(ReluGradient(raw(y))(g), x, weight)
 
 
 class Conv2dInputGradient(Function):
     """Gx (N, H, W, C) from g (N, OH, OW, F) and W. Its own upstream gradient u looks like X."""
 
-    def __init__(self, window: Window, groups: int, image_size: Pair) -> None:
-        self.window, self.groups, self.image_size = window, groups, image_size
+    def __init__(self, window: Window, groups: int, image_size: Pair, algorithm: str = "auto") -> None:
+        self.window, self.groups, self.image_size, self.algorithm = window, groups, image_size, algorithm
 
     def forward(self, g, weight):
-        return convolve_input_gradient(g, weight, self.window, self.groups, *self.image_size)
+        return convolve_input_gradient(g, weight, self.window, self.groups, self.algorithm, *self.image_size)
 
     def backward(self, u, g, weight):
         return (
-            Conv2d(self.window, self.groups)(u, weight) if self.needs[0] else None,
-            Conv2dWeightGradient(self.window, self.groups)(u, g) if self.needs[1] else None,
+            Conv2d(self.window, self.groups, self.algorithm)(u, weight, None, None) if self.needs[0] else None,
+            Conv2dWeightGradient(self.window, self.groups, self.algorithm)(u, g) if self.needs[1] else None,
         )
 
 
 class Conv2dWeightGradient(Function):
     """Gw (KH, KW, C/G, F) from X and g. Its own upstream gradient u looks like W."""
 
-    def __init__(self, window: Window, groups: int) -> None:
-        self.window, self.groups = window, groups
+    def __init__(self, window: Window, groups: int, algorithm: str = "auto") -> None:
+        self.window, self.groups, self.algorithm = window, groups, algorithm
 
     def forward(self, x, g):
         self.image_size = x.shape[1:3]
-        return convolve_weight_gradient(x, g, self.window, self.groups)
+        return convolve_weight_gradient(x, g, self.window, self.groups, self.algorithm)
 
     def backward(self, u, x, g):
-        return (
-            Conv2dInputGradient(self.window, self.groups, self.image_size)(g, u) if self.needs[0] else None,
-            Conv2d(self.window, self.groups)(x, u) if self.needs[1] else None,
-        )
+        to_x = to_g = None
+        if self.needs[0]:
+            to_x = Conv2dInputGradient(self.window, self.groups, self.image_size, self.algorithm)(g, u)
+        if self.needs[1]:
+            to_g = Conv2d(self.window, self.groups, self.algorithm)(x, u, None, None)
+        return to_x, to_g
 
 
 # ------------------------------------------------------------------------------------------------- public functions
@@ -94,6 +108,10 @@ def conv2d(
     padding: int | Pair | Sides | str = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
+    *,
+    algorithm: str = "auto",
+    add: Any = None,
+    relu: bool = False,
 ) -> Any:
     """2-D convolution (cross-correlation) of images with a bank of filters.
 
@@ -104,6 +122,11 @@ def conv2d(
     padding  zeros around the images: an integer or a pair, on both sides, or ((top, bottom), (left, right)); "valid" is
              none, "same" as many as keep OH = H and OW = W, of an odd number the last one at the bottom and right
     groups   channels and filters are cut into this many groups, each convolved by itself
+    algorithm   "im2col": one matrix product; "winograd": a quarter of the multiplications, for 3×3 filters of stride 1,
+             with a rounding error of about 1e-5 of the largest value in float32; "naive": the loops of `minidl.naive`;
+             "auto": of the first two the one that should be faster. (See `minidl.kernels`.)
+    add      (N, OH, OW, F): added to the result; or None
+    relu     take the larger of the result and 0. Both within this operation, which takes less time than one by one
 
     Returns (N, OH, OW, F) with OH = ⌊(H + top + bottom − dilation·(KH − 1) − 1) / stride⌋ + 1, OW alike.
 
@@ -127,7 +150,9 @@ def conv2d(
     stride, dilation = pair(op, "stride", stride, 1), pair(op, "dilation", dilation, 1)
     window = Window((KH, KW), stride, convolution_sides(op, padding, (KH, KW), stride, dilation), dilation)
     window.check_fits(op, H, W)
-    return Conv2d(window, groups)(x, weight) if bias is None else Conv2d(window, groups)(x, weight, bias)
+    check_algorithm(op, algorithm, window, groups)
+    add = checked_addend(op, add, x, (x.shape[0], *window.output_size(H, W), F))
+    return (Conv2dReLU if relu else Conv2d)(window, groups, algorithm)(x, weight, bias, add)
 
 
 def conv_transpose2d(

@@ -12,6 +12,7 @@ import numpy as np
 
 from minidl.autograd import Function
 from minidl.backend import Array, array_module, is_floating
+from minidl.kernels.elementwise import elementwise
 from minidl.ops.broadcast import broadcastable, floating, require_array, sum_to
 from minidl.ops.choice import where
 from minidl.tensor import tensor_method
@@ -24,7 +25,7 @@ class Add(Function):
 
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
-        return a + b
+        return elementwise(array_module(a).add, a, b)
 
     def backward(self, g):
         return [sum_to(g, shape) if needed else None for shape, needed in zip(self.shapes, self.needs, strict=True)]

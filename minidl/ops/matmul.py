@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from minidl.autograd import Function, common_device
+from minidl.kernels.products import product
 from minidl.ops.broadcast import common_shape, operands, require_array, sum_to, with_parameters
 from minidl.ops.elementwise import multiply
 from minidl.ops.shape import unsqueeze
@@ -19,12 +20,12 @@ class MatMul(Function):
     """
 
     def forward(self, a, b):
-        return a @ b
+        return product(a, b)
 
     def backward(self, g, a, b):
         return (
-            sum_to(g @ b.swapaxes(-1, -2), a.shape) if self.needs[0] else None,  # g Bᵀ
-            sum_to(a.swapaxes(-1, -2) @ g, b.shape) if self.needs[1] else None,  # Aᵀ g
+            sum_to(MatMul()(g, b.swapaxes(-1, -2)), a.shape) if self.needs[0] else None,  # g Bᵀ
+            sum_to(MatMul()(a.swapaxes(-1, -2), g), b.shape) if self.needs[1] else None,  # Aᵀ g
         )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from minidl.autograd import Function, common_device
 from minidl.backend import Array, active, array_module, device_of, is_array
 from minidl.kernels import channels
-from minidl.ops.broadcast import floating, require_array, require_one_dtype
+from minidl.ops import activation
+from minidl.ops.broadcast import checked_addend, floating, require_array, require_one_dtype
 from minidl.ops.elementwise import sqrt
 from minidl.ops.options import check_numbers
 from minidl.ops.reduce import mean
@@ -18,35 +19,39 @@ from minidl.tensor import Tensor, raw
 
 
 class BatchNorm(Function):
-    """y = (x − μ) / √(σ² + ε) · weight + bias, with μ, σ² the mean and biased variance of each channel of this batch.
+    """y = (x − μ) / √(σ² + ε) · weight + bias + a, with μ, σ² the mean and biased variance of a channel of this batch.
 
-    x (..., C), weight and bias (C,). Left behind for the running statistics: `mean` and `variance`, (C,).
+    x and a (..., C), weight and bias (C,); a may be None. Left behind for the running statistics: `mean` and
+    `variance`, (C,).
 
     The gradients are those of the textbook form `batch_norm_textbook`, worked out by hand in
     `channels.normalize_gradients`; under create_graph the same formula runs on Tensors.
     """
 
+    relu = False
+
     def __init__(self, eps: float) -> None:
         self.eps = eps
 
-    def forward(self, x, weight, bias):
+    def forward(self, x, weight, bias, add):
         C = x.shape[-1]
         rows = x.reshape(-1, C)  # (M, C)
         self.mean, self.variance = channels.moments(rows)
         self.inv_std = 1 / array_module(x).sqrt(self.variance + self.eps)
-        return channels.normalize(rows, self.mean, self.inv_std, weight, bias).reshape(x.shape)  # (..., C)
+        scale = self.inv_std * weight
+        addend = None if add is None else add.reshape(-1, C)  # (M, C)
+        return channels.affine(rows, scale, bias - self.mean * scale, addend, self.relu).reshape(x.shape)  # (..., C)
 
     def backward(self, g, x, weight):
         if isinstance(g, Tensor):
             return self._differentiable_gradients(g, x, weight)
         C = x.shape[-1]
-        g, rows = g.reshape(-1, C), x.reshape(-1, C)  # (M, C) each
         to_x, to_weight, to_bias = channels.normalize_gradients(
-            g, rows, self.mean, self.inv_std, weight, needs_x=self.needs[0]
-        )
-        return None if to_x is None else to_x.reshape(x.shape), to_weight, to_bias  # (..., C), (C,), (C,)
+            g.reshape(-1, C), x.reshape(-1, C), self.mean, self.inv_std, weight, needs_x=self.needs[0]
+        )  # (M, C), (C,), (C,)
+        return None if to_x is None else to_x.reshape(x.shape), to_weight, to_bias, g  # (..., C), (C,), (C,), (..., C)
 
-    def _differentiable_gradients(self, g: Tensor, x: Any, weight: Any) -> tuple[Any, Tensor, Tensor]:
+    def _differentiable_gradients(self, g: Tensor, x: Any, weight: Any) -> tuple[Any, Tensor, Tensor, Tensor]:
         """The gradients as functions of g, x and weight that can be differentiated again."""
         axes = tuple(range(x.ndim - 1))
         centred = x - mean(x, axes)
@@ -55,7 +60,16 @@ class BatchNorm(Function):
         to_x = None
         if self.needs[0]:
             to_x = weight * inv_std * (g - mean(g, axes) - normalized * mean(g * normalized, axes))
-        return to_x, (g * normalized).sum(axis=axes), g.sum(axis=axes)
+        return to_x, (g * normalized).sum(axis=axes), g.sum(axis=axes), g
+
+
+class BatchNormReLU(BatchNorm):
+    """y = max(BN(x) + a, 0).  The gradients are those of `BatchNorm`, of g where y > 0 and 0 elsewhere."""
+
+    relu = True
+
+    def backward(self, g, x, weight, y):  # type: ignore[override]  # it asks for one thing more
+        return super().backward(activation.ReluGradient(raw(y))(g), x, weight)
 
 
 def batch_norm_textbook(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
@@ -78,9 +92,8 @@ class FrozenBatchNorm(Function):
 
     def forward(self, x, weight, bias):
         scale = self.inv_std * weight
-        y = x * scale
-        y += bias - self.mean * scale
-        return y
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # (M, C)
+        return channels.affine(rows, scale, bias - self.mean * scale).reshape(x.shape)  # (..., C)
 
     def backward(self, g, x, weight):
         axes = tuple(range(x.ndim - 1))
@@ -103,6 +116,9 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    add: Any = None,
+    relu: bool = False,
 ) -> Any:
     """Batch normalisation of x (N, ..., C), such as images (N, H, W, C), for each channel (the last axis).
 
@@ -110,6 +126,9 @@ def batch_norm(
               running ← (1 − momentum) · running + momentum · batch's, with the unbiased variance (n / (n − 1))
     otherwise normalise by running_mean and running_var, which are then constants
     weight, bias   scale and shift (C,), or None for 1 and 0
+    add       of the shape of x: added to the result; or None
+    relu      take the larger of the result and 0. In training both are done within this operation, which takes less
+              time than one by one
 
     A batch of no values is given back as it is, and moves nothing.
 
@@ -125,16 +144,18 @@ def batch_norm(
     check_momentum("batch_norm", momentum)
     if eps < 0 or (training and eps == 0):
         raise ValueError(f"batch_norm: eps must be positive in training and at least 0 otherwise, got {eps!r}")
+    add = checked_addend("batch_norm", add, x, x.shape)
     if not training:
-        return by_running_statistics("batch_norm", x, running_mean, running_var, weight, bias, eps)
+        y = by_running_statistics("batch_norm", x, running_mean, running_var, weight, bias, eps)
+        return activation.sum_and_relu(y, add, relu)
     M = math.prod(x.shape[:-1])
     if M == 1:
         raise ValueError(f"batch_norm: training needs more than one value a channel, input {x.shape} has 1")
     weight, bias = _ones_and_zeros_for_none(x, weight, bias)
     if x.size == 0:
-        return x * weight + bias
-    op = BatchNorm(eps)
-    y = op(widened(x), weight, bias)
+        return activation.sum_and_relu(x * weight + bias, add, relu)
+    op = (BatchNormReLU if relu else BatchNorm)(eps)
+    y = op(widened(x), weight, bias, None if add is None else widened(add))
     move_running_statistics(running_mean, running_var, op.mean, op.variance, M, momentum)
     return narrowed(y, x.dtype)
 

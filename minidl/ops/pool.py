@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd import Function
+from minidl.autograd import Function, is_grad_enabled
 from minidl.backend import Array, active, device_of
 from minidl.kernels import pooling
 from minidl.kernels.window import Pair, Window, pair
@@ -24,12 +24,14 @@ from minidl.tensor import constant_like, raw
 class MaxPool2d(Function):
     """y = the maximum of each window.  g goes to the winner: of equal elements, the first in reading order."""
 
-    def __init__(self, window: Window) -> None:
-        self.window = window
+    def __init__(self, window: Window, indices: bool = False) -> None:
+        self.window, self.indices = window, indices
 
     def forward(self, x):
         self.image_size = x.shape[1:3]
-        y, self.winner = pooling.max_windows(x, self.window)
+        if not (self.indices or is_grad_enabled()):
+            return pooling.max_windows(x, self.window)
+        y, self.winner = pooling.max_windows_and_winners(x, self.window)
         return y
 
     def backward(self, g):
@@ -142,7 +144,7 @@ def max_pool2d(
     require_images(op, x)
     window = pooling_window(op, kernel_size, stride, padding, dilation, ceil_mode)
     window.check_fits(op, *x.shape[1:3])
-    pool = MaxPool2d(window)
+    pool = MaxPool2d(window, indices=return_indices)
     y = pool(x)
     if not return_indices:
         return y

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Function, common_device
-from minidl.backend import array_module, is_array
+from minidl.backend import is_array
+from minidl.kernels.elementwise import joined
 from minidl.ops.axes import normalized_axes, normalized_axis, on_axis
 from minidl.ops.broadcast import promoted
 from minidl.tensor import Tensor, tensor_method
@@ -56,7 +57,7 @@ class Concatenate(Function):
 
     def forward(self, *inputs):
         self.sizes = [x.shape[self.axis] for x in inputs]
-        return array_module(inputs[0]).concatenate(inputs, axis=self.axis)
+        return joined(inputs, self.axis)
 
     def backward(self, g):
         return Split(self.sizes, self.axis)(g)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl.backend import Array, active, device_of, to_device, to_host
+from minidl.kernels.elementwise import copied
 from minidl.tensor import Tensor
 
 Options = dict[str, Any]
@@ -115,7 +116,7 @@ class Optimizer:
             for p in group["params"]:
                 if p.grad is not None:
                     with active(p.device):
-                        array = p.data.copy()  # a graph, or a view such as p.T, may still need the old values
+                        array = copied(p.data)  # a graph, or a view such as p.T, may still need the old values
                         self._update(array, p.grad.data, self.state.setdefault(p, {}), group)
                         p.data = array
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from minidl.backend import Array, array_module
+from minidl.kernels.elementwise import in_pieces
 from minidl.optim.optimizer import Optimizer, Options, checked_number
 
 
@@ -53,13 +54,20 @@ class SGD(Optimizer):
 
     def _update(self, p: Array, g: Array, state: dict[str, Any], options: Options) -> None:
         momentum, weight_decay = options["momentum"], options["weight_decay"]
-        if weight_decay:
-            g = g + weight_decay * p
-        if momentum:
-            if "velocity" not in state:
-                state["velocity"] = array_module(p).array(g, dtype=p.dtype)  # a copy: g may be p.grad itself
-            else:
-                state["velocity"] *= momentum
-                state["velocity"] += (1 - options["dampening"]) * g
-            g = g + momentum * state["velocity"] if options["nesterov"] else state["velocity"]
-        p -= options["lr"] * g
+        first = "velocity" not in state
+        if momentum and first:
+            state["velocity"] = array_module(p).empty_like(p)
+
+        def step(p: Array, g: Array, velocity: Array | None = None) -> None:
+            if weight_decay:
+                g = g + weight_decay * p
+            if velocity is not None:
+                if first:
+                    velocity[...] = g
+                else:
+                    velocity *= momentum
+                    velocity += (1 - options["dampening"]) * g
+                g = g + momentum * velocity if options["nesterov"] else velocity
+            p -= options["lr"] * g
+
+        in_pieces(step, p, g, *([state["velocity"]] if momentum else []))

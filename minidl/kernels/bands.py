@@ -1,0 +1,61 @@
+"""Bands: the pieces that an operation on images is cut into.
+
+    image 0  ───────────  ┐ a band: some whole images where they are small,
+    image 1  ───────────  ┘         some rows of one image where they are large
+    image 2  ───────────
+    ...
+
+A band is small enough that what is computed on the way to it stays in a core's cache, and there is one for every thread
+at least, unless there is next to nothing to do. Large and deep tensors are cut the same way.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.backend import Array, array_module
+from minidl.kernels.threads import threads_of
+
+CPU_SCRATCH = 2 << 20  # bytes: about a core's cache
+GPU_SCRATCH = 256 << 20  # enough to fill a GPU
+NOT_WORTH_A_THREAD = 256 << 10  # bytes: cutting less in two costs more than it saves
+
+
+class Band(NamedTuple):
+    """Rows of images; as an index, `y[band]`, the part of y (N, OH, ...) that it is."""
+
+    images: slice
+    rows: slice
+
+    def inside(self, other: Band) -> Band:
+        """Where this band of another band is in the whole."""
+        return Band(*(slice(a.start + b.start, a.stop + b.start) for a, b in zip(self, other, strict=True)))
+
+
+def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0) -> list[Band]:
+    """Cut N images of OH rows, row_bytes each, into bands of at most CPU_SCRATCH bytes, or `scratch` where it is more.
+
+    On a GPU, of GPU_SCRATCH.
+    """
+    scratch = max(scratch, CPU_SCRATCH) if xp is np else GPU_SCRATCH
+    least = threads_of(xp) if N * OH * row_bytes > NOT_WORTH_A_THREAD else 1
+    count = max(least, -(-N * OH * row_bytes // scratch))
+    if count <= max(1, N):
+        return [Band(images, slice(0, OH)) for images in parts(N, count)]
+    rows = parts(OH, -(-count // N))
+    return [Band(slice(n, n + 1), part) for n in range(N) for part in rows]
+
+
+def whole_images(g: Array) -> list[slice]:
+    """The images of g (N, OH, OW, C) in as many parts as there are threads; small ones in one."""
+    return parts(len(g), threads_of(array_module(g)) if g.nbytes > NOT_WORTH_A_THREAD else 1)
+
+
+def parts(n: int, count: int) -> list[slice]:
+    """0, 1, ... n − 1 in `count` parts of nearly one size, or in as many as there are numbers."""
+    count = max(1, min(n, count))
+    ends = [n * i // count for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(ends)]

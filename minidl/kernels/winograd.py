@@ -1,0 +1,232 @@
+"""Winograd's convolution: 3×3 filters with a quarter of the multiplications (Lavin & Gray, arXiv 1509.09308).
+
+Direct convolution takes 9 multiplications for each output, channel and filter. Winograd's F(m×m, 3×3) computes m×m
+outputs at once from a tile d of (m+2)×(m+2) inputs, with one multiplication for each element of the tile: 36 instead
+of 144 for m = 4, 16 instead of 36 for m = 2. With the small matrices A, B and G of that paper (§4.1, §4.3):
+
+    U = G w Gᵀ              the filter, in the basis where convolution is elementwise        (m+2, m+2)
+    V = Bᵀ d B              the tile, likewise
+    Y = Aᵀ (Σ over c of U ⊙ V) A                                                             (m, m)
+
+Written for all tiles T, channels C and filters F at once, everything is a matrix product. The two-sided products are
+products with Kronecker matrices: vec(Bᵀ d B) = (B⊗B)ᵀ vec(d), and the sum over channels is one product V U for each of
+the P = (m+2)² elements of a tile:
+
+    V (P, T·C) = (B⊗B)ᵀ d (P, T·C)      M (P, T, F) = V (P, T, C) U (P, C, F)      Y (m², T·F) = (A⊗A)ᵀ M (P, T·F)
+
+The same three maps, transposed, give the gradient to the filter. Rounding errors grow with the numbers in A, B and G:
+in float32 the largest error is about 1e-5 of the largest value for m = 4 (5e-5 at most in the tests), 1e-6 for m = 2.
+And a value that is not finite spreads over its tile, not over its window.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.backend import Array, array_module
+from minidl.kernels.bands import CPU_SCRATCH, Band, bands, parts
+from minidl.kernels.epilogue import Epilogue
+from minidl.kernels.threads import parallel, threads_of
+from minidl.kernels.window import Window
+
+CHUNK_SCRATCH = 16 << 20  # bytes of transformed tiles at a time that all threads together multiply
+
+
+class Transforms(NamedTuple):
+    """The matrices of F(m×m, 3×3), with P = (m+2)²."""
+
+    m: int  # outputs of a tile, in each direction
+    to_filter: np.ndarray  # G⊗G (P, 9)
+    to_tile: np.ndarray  # (B⊗B)ᵀ (P, P)
+    to_output: np.ndarray  # (A⊗A)ᵀ (m², P)
+
+
+def _transforms(m: int, G: list[list[float]], BT: list[list[float]], AT: list[list[float]]) -> Transforms:
+    return Transforms(m, *(np.kron(matrix, matrix) for matrix in (np.array(G), np.array(BT), np.array(AT))))
+
+
+F2 = _transforms(  # eq. 7
+    2,
+    G=[[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
+    BT=[[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
+    AT=[[1, 1, 1, 0], [0, 1, -1, -1]],
+)
+F4 = _transforms(  # §4.3
+    4,
+    G=[
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ],
+    BT=[
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    AT=[[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+)
+
+
+def applies(window: Window, groups: int) -> bool:
+    """Whether this is a convolution that Winograd's algorithm computes: 3×3, stride 1, dense, of all channels."""
+    return window.kernel == (3, 3) and window.stride == window.dilation == (1, 1) and groups == 1
+
+
+def multiplications(transforms: Transforms, OH: int, OW: int) -> int:
+    """How many there are for each image, channel and filter: P for each tile, also for those that stick out."""
+    m = transforms.m
+    return (m + 2) ** 2 * -(-OH // m) * -(-OW // m)
+
+
+def best(OH: int, OW: int) -> Transforms:
+    """The tiles that take fewer multiplications; of equals the smaller, which round less."""
+    return min((F2, F4), key=lambda transforms: multiplications(transforms, OH, OW))
+
+
+# What it takes to transform one number, in multiply-adds of a large matrix product. Measured over 150 convolutions of
+# 4×4 to 56×56 pixels and 16 to 512 channels on one core: with these two the choice costs 1% on average.
+FILTER_COST = 80  # of the filters, which come from and go to memory: (m+2)² numbers for each channel and filter
+TILE_COST = 30  # of the tiles, in the cache: (m+2)² numbers for each channel and for each filter
+
+
+def is_faster(N: int, OH: int, OW: int, C: int, F: int) -> bool:
+    """Whether it should take less time than im2col: whether it saves more multiplications than it has other work."""
+    transforms = best(OH, OW)
+    transformed = multiplications(transforms, OH, OW)  # numbers, for each image and channel
+    saved = N * (9 * OH * OW - transformed) * C * F
+    return saved > FILTER_COST * (transforms.m + 2) ** 2 * C * F + TILE_COST * N * transformed * (C + F)
+
+
+class Tiles:
+    """The m×m tiles that cover the outputs of a convolution, as windows, and the matrices that transform them.
+
+    Of the padded image a tile takes m+2 rows and columns, m apart; of the outputs m. The last tiles may stick out.
+    """
+
+    def __init__(self, window: Window, H: int, W: int, like: Array) -> None:
+        self.OH, self.OW = window.output_size(H, W)
+        transforms = best(self.OH, self.OW)
+        self.m = m = transforms.m
+        self.P = (m + 2) ** 2
+        self.TH, self.TW = -(-self.OH // m), -(-self.OW // m)
+        (top, _), (left, _) = window.padding
+        sides = (top, self.TH * m + 2 - top - H), (left, self.TW * m + 2 - left - W)
+        self.of_inputs = Window((m + 2, m + 2), (m, m), sides)
+        self.of_outputs = Window((m, m), (m, m), ((0, self.TH * m - self.OH), (0, self.TW * m - self.OW)))
+        self.to_filter, self.to_tile, self.to_output = (
+            array_module(like).asarray(matrix, dtype=like.dtype) for matrix in transforms[1:]
+        )
+
+    def bands(self, N: int, rows: int, channels: int, xp: Any, scratch: int = 0) -> list[Band]:
+        """Bands of tiles, which have `channels` numbers for each element of a tile."""
+        return bands(N, rows, self.TW * self.P * channels * self.to_tile.dtype.itemsize, xp, scratch)
+
+    def filters(self, weight: Array) -> Array:
+        """U (P, C, F) = (G⊗G) w, from weight (3, 3, C, F)."""
+        xp = array_module(weight)
+        _, _, C, F = weight.shape
+        U = xp.empty((self.P, C * F), dtype=weight.dtype)
+        w = weight.reshape(9, C * F)
+
+        def transform(part: slice) -> None:
+            xp.matmul(self.to_filter, w[:, part], out=U[:, part])
+
+        parallel(transform, parts(C * F, -(-U.nbytes // CPU_SCRATCH)), xp)
+        return U.reshape(self.P, C, F)
+
+    def filter_gradient(self, to_U: Array) -> Array:
+        """∂L/∂w (3, 3, C, F) from ∂L/∂U (P, C, F): the transpose of `filters`."""
+        P, C, F = to_U.shape
+        return (self.to_filter.T @ to_U.reshape(P, C * F)).reshape(3, 3, C, F)
+
+    def inputs(self, x: Array, band: Band) -> Array:
+        """V (P, T, C) = (B⊗B)ᵀ d, from the tiles of a band of images x (N, H, W, C)."""
+        return self._transformed(self.to_tile, self.of_inputs, x, band)
+
+    def output_gradients(self, g: Array, band: Band) -> Array:
+        """∂L/∂M (P, T, F) = (A⊗A) g, from the tiles of a band of g (N, OH, OW, F): the transpose of `write_outputs`."""
+        return self._transformed(self.to_output.T, self.of_outputs, g, band)
+
+    def _transformed(self, matrix: Array, window: Window, x: Array, band: Band) -> Array:
+        """matrix (P, K) times the windows of K elements in a band of x (N, H, W, C): (P, T, C)."""
+        view = window.view(window.pad(x[band.images], rows=band.rows))  # (images, TH, TW, KH, KW, C)
+        T, C = math.prod(view.shape[:3]), view.shape[5]
+        columns = view.transpose(3, 4, 0, 1, 2, 5).reshape(matrix.shape[1], T * C)  # (K, T·C)
+        return (matrix @ columns).reshape(self.P, T, C)
+
+    def write_outputs(self, M: Array, band: Band, y: Array) -> Band:
+        """(A⊗A)ᵀ M, from M (P, T, F), written to the band's outputs in y (N, OH, OW, F): which are given back."""
+        m, F = self.m, y.shape[3]
+        written = Band(band.images, slice(band.rows.start * m, min(band.rows.stop * m, self.OH)))
+        part = y[written]  # (images, rows, OW, F)
+        N, TH = part.shape[0], band.rows.stop - band.rows.start
+        tiles = (self.to_output @ M.reshape(self.P, -1)).reshape(m, m, N, TH, self.TW, F)
+        tiles = tiles.transpose(2, 3, 0, 4, 1, 5)  # (N, TH, m, TW, m, F)
+        if part.size == tiles.size:
+            part.reshape(N, TH, m, self.TW, m, F)[...] = tiles
+        else:  # the last tiles stick out
+            part[...] = tiles.reshape(N, TH * m, self.TW * m, F)[:, : part.shape[1], : self.OW]
+        return written
+
+
+def convolve(x: Array, weight: Array, window: Window, epilogue: Epilogue) -> Array:
+    """`columns.convolve` by Winograd's algorithm: x (N, H, W, C), weight (3, 3, C, F) → (N, OH, OW, F)."""
+    xp = array_module(x)
+    N, H, W, C = x.shape
+    F = weight.shape[3]
+    tiles = Tiles(window, H, W, x)
+    U = tiles.filters(weight)  # (P, C, F)
+    y = xp.empty((N, tiles.OH, tiles.OW, F), dtype=x.dtype)
+
+    def compute(band: Band) -> None:
+        M = tiles.inputs(x, band) @ U  # (P, T, C) times (P, C, F): (P, T, F)
+        written = tiles.write_outputs(M, band, y)
+        epilogue.apply(y[written], written)
+
+    # A band reads all filters, so there should be more in a band than a few rows for them to be multiplied with.
+    parallel(compute, tiles.bands(N, tiles.TH, C + F, xp, scratch=U.nbytes // 2), xp)
+    return y
+
+
+def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
+    """`columns.convolve_weight_gradient` by Winograd's algorithm: (3, 3, C, F).
+
+    ∂L/∂U = Vᵀ ∂L/∂M, a product for each element of a tile. Threads first share the tiles, to transform them, and then
+    those products; so no sums of theirs have to be added.
+    """
+    xp = array_module(x)
+    N, H, W, C = x.shape
+    F = g.shape[3]
+    tiles = Tiles(window, H, W, x)
+    P = tiles.P
+    to_U = xp.zeros((P, C, F), dtype=x.dtype)
+
+    def add(chunk: Band) -> None:
+        images, rows = chunk.images.stop - chunk.images.start, chunk.rows.stop - chunk.rows.start
+        T = images * rows * tiles.TW
+        V = xp.empty((P, images, rows, tiles.TW, C), dtype=x.dtype)
+        to_M = xp.empty((P, images, rows, tiles.TW, F), dtype=x.dtype)
+
+        def transform(piece: Band) -> None:
+            band, here = piece.inside(chunk), (slice(None), *piece)
+            V[here] = tiles.inputs(x, band).reshape(V[here].shape)  # (P, images, rows, TW, C)
+            to_M[here] = tiles.output_gradients(g, band).reshape(to_M[here].shape)  # (P, images, rows, TW, F)
+
+        def multiply(part: slice) -> None:
+            to_U[part] += V.reshape(P, T, C)[part].swapaxes(1, 2) @ to_M.reshape(P, T, F)[part]  # (part of P, C, F)
+
+        parallel(transform, tiles.bands(images, rows, C + F, xp), xp)
+        parallel(multiply, parts(P, 4 * threads_of(xp)), xp)
+
+    for chunk in tiles.bands(N, tiles.TH, C + F, xp, scratch=CHUNK_SCRATCH):
+        add(chunk)
+    return tiles.filter_gradient(to_U)
