@@ -58,23 +58,36 @@ def no_grad() -> contextlib._GeneratorContextManager[None]:
 
 
 @contextlib.contextmanager
-def computing(compute: Callable[[Function, tuple[Any, ...]], Any]) -> Iterator[None]:
-    """A context in which operations on tensors are computed by compute(function, arrays).
+def computing(
+    forward: Callable[[Function, tuple[Any, ...]], Any] | None = None,
+    backward: Callable[[Function, Any, tuple[Any, ...]], Any] | None = None,
+) -> Iterator[None]:
+    """A context in which operations on tensors are computed by forward(function, arrays), and differentiated by
+    backward(function, g, wanted); by themselves where it is None.
 
-    It can return `function.forward(*arrays)`, and time it or look at what goes in and comes out. An operation inside
-    `forward`, on raw arrays, is a part of it and is not asked about.
+    They can return `function.forward(*arrays)` and `function.backward(g, *wanted)`, and time it or look at what goes in
+    and comes out. An operation inside, on raw arrays, is a part of it and is not asked about.
     """
-    before = getattr(_state, "compute", None)
-    _state.compute = compute
+    before = _computing()
+    _state.computing = forward, backward
     try:
         yield
     finally:
-        _state.compute = before
+        _state.computing = before
+
+
+def _computing() -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
+    return getattr(_state, "computing", (None, None))
 
 
 def _forward(function: Function, arrays: tuple[Any, ...]) -> Any:
-    compute = getattr(_state, "compute", None)
+    compute, _ = _computing()
     return function.forward(*arrays) if compute is None else compute(function, arrays)
+
+
+def _backward(function: Function, g: Any, wanted: tuple[Any, ...]) -> Any:
+    _, differentiate = _computing()
+    return function.backward(g, *wanted) if differentiate is None else differentiate(function, g, wanted)
 
 
 # --------------------------------------------------------------------------------------------------------- Function
@@ -202,7 +215,7 @@ class Function:
             kept.append(value if create_graph else raw(value))
         try:
             with active(self._output_specs[0].device):
-                results = self.backward(tuple(gradients) if self._several else gradients[0], *kept)
+                results = _backward(self, tuple(gradients) if self._several else gradients[0], tuple(kept))
         except Exception as error:
             error.add_note(f"in {_name(self)}.backward")
             raise

@@ -1,15 +1,19 @@
-"""`minidl doctor`: what minidl runs on here, what is missing, and the command that installs it."""
+"""`minidl doctor`: what minidl runs on here, what is missing and what would make it faster, and what to do about it."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from minidl import process
 from minidl.backend import DeviceError, device, gpu_module
+from minidl.inspection import settings
+from minidl.kernels import threads
 from minidl.version import __version__
 
 
@@ -27,7 +31,7 @@ OPTIONAL = {
     "rich": ("progress bars", "show"),
     "matplotlib": ("pictures", "show"),
     "safetensors": ("checkpoints other libraries can read", "test"),
-    "threadpoolctl": ("this report's BLAS line", "bench"),
+    "threadpoolctl": ("computing on several threads, and for this report's BLAS line", "fast"),
     "pytest": ("the tests", "test"),
     "hypothesis": ("the tests", "test"),
     "torch": ("comparisons with PyTorch", "bench"),
@@ -36,8 +40,11 @@ OPTIONAL = {
 }
 
 
+INSTALL_THREADPOOLCTL = 'pip install threadpoolctl (or "minidl[fast]")'
+
+
 def examine() -> list[Finding]:
-    """Everything `minidl doctor` prints."""
+    """What is here, and what is missing."""
     return [
         Finding("minidl", __version__),
         Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
@@ -45,6 +52,7 @@ def examine() -> list[Finding]:
         Finding("CPU cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())),
         Finding("NumPy", np.__version__),
         *_blas(),
+        _threads(),
         _gpu(),
         *(_optional(name, purpose, extra) for name, (purpose, extra) in OPTIONAL.items()),
     ]
@@ -64,7 +72,7 @@ def _blas() -> list[Finding]:
     try:
         from threadpoolctl import threadpool_info
     except ModuleNotFoundError:
-        return [Finding("BLAS", "unknown", 'pip install threadpoolctl (or "minidl[bench]") to see kernels and threads')]
+        return [Finding("BLAS", "unknown", INSTALL_THREADPOOLCTL)]
     np.ones((2, 2)) @ np.ones((2, 2))
     libraries = [info for info in threadpool_info() if info["user_api"] == "blas"]
     if not libraries:
@@ -77,6 +85,56 @@ def _blas() -> list[Finding]:
         )
         for info in libraries
     ]
+
+
+def _threads() -> Finding:
+    try:
+        n = threads.get_num_threads()
+    except ValueError as error:
+        return Finding("threads", "minidl cannot compute", str(error))
+    said = f", as {threads.VARIABLE} says" if os.environ.get(threads.VARIABLE) else ""
+    try:
+        import threadpoolctl  # noqa: F401
+    except ModuleNotFoundError:
+        state = f"{n}{said}, by BLAS alone: without threadpoolctl minidl computes on one"
+        return Finding("threads", state, INSTALL_THREADPOOLCTL if n > 1 else "")
+    return Finding("threads", f"{n}{said}")
+
+
+def measure() -> list[Finding]:
+    """How fast the process computes, and what would make it faster. Takes a few seconds."""
+    return [_measured("matrix products", _matrix_products), _measured("new arrays", _new_arrays)]
+
+
+def _measured(subject: str, measure: Callable[[], tuple[str, str]]) -> Finding:
+    try:
+        return Finding(subject, *measure())
+    except settings.NotMeasured as error:
+        return Finding(subject, str(error))
+
+
+def _matrix_products() -> tuple[str, str]:
+    """Their speed with the kernels that BLAS runs, and with those that it should run."""
+    recommended = process.recommended_environment()
+    state = f"{settings.matrix_products({}) / 1e9:.0f} GFLOP/s in float32"
+    if not recommended:
+        return state, ""
+    asked = " ".join(f"{name}={value}" for name, value in recommended.items())
+    state += f"; {settings.matrix_products(recommended) / 1e9:.0f} with {asked}"
+    found = " ".join(f"{name}={os.environ[name]}" for name in recommended if name in os.environ)
+    if found:
+        return state, f"your environment has {found}: unset it, or set {asked}"
+    return state, f"export {asked} before Python starts; minidl demo, train and profile do so themselves"
+
+
+def _new_arrays() -> tuple[str, str]:
+    """How fast they are written, and how fast where freed memory is kept."""
+    by_default, kept = settings.new_arrays()
+    state = f"written at {by_default / 1e9:.1f} GB/s"
+    if kept is None:
+        return f"{state}; that freed memory is kept can be set with glibc only", ""
+    advice = "minidl.process.keep_freed_memory() where your program starts; minidl demo, train and profile do so"
+    return f"{state}; at {kept / 1e9:.1f} where freed memory is kept", advice if kept > 1.2 * by_default else ""
 
 
 def _gpu() -> Finding:
@@ -98,7 +156,7 @@ def _optional(name: str, purpose: str, extra: str) -> Finding:
 
 def report() -> str:
     """The findings as aligned lines, advice under what it belongs to."""
-    findings = examine()
+    findings = examine() + measure()
     width = max(len(finding.subject) for finding in findings)
     lines = []
     for finding in findings:

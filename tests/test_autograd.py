@@ -602,6 +602,26 @@ def test_computing_replaces_forward_inside_only():
     assert len(seen) == 1
 
 
+def test_computing_replaces_backward_inside_only():
+    seen = []
+
+    def doubled(op, g, wanted):
+        seen.append((type(op).__name__, np.shape(g), [np.shape(x) for x in wanted]))
+        return 2 * op.backward(g, *wanted)
+
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with minidl.autograd.computing(backward=doubled):
+        minidl.exp(x).backward(np.ones(2, np.float32))
+        assert seen == [("Exp", (2,), [(2,)])]
+        np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp([1.0, 2.0]), rtol=1e-6)
+        (first,) = minidl.grad(minidl.exp(x), x, np.ones(2, np.float32), create_graph=True)
+        assert len(seen) == 2
+    np.testing.assert_allclose(first.numpy(), 2 * np.exp([1.0, 2.0]), rtol=1e-6)
+    minidl.exp(x).backward(np.ones(2, np.float32))
+    np.testing.assert_allclose(x.grad.numpy(), 3 * np.exp([1.0, 2.0]), rtol=1e-6)
+    assert len(seen) == 2
+
+
 def test_computing_ends_with_an_error_and_nests():
     def refuse(op, arrays):
         raise RuntimeError("no")

@@ -11,12 +11,17 @@ import textwrap
 import tracemalloc
 from pathlib import Path
 
+import fakecupy
 import numpy as np
 import pytest
 
+import minidl
 import models
-from minidl import checkpoint, checks, cli, progress
+from minidl import backend, checkpoint, checks, cli, doctor, process, progress
+from minidl import functional as F
 from minidl.backend import DeviceError
+from minidl.commands import profile, training
+from minidl.inspection import ceilings
 from minidl.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +87,7 @@ def write_net(factor):
 def test_without_a_command_the_help_is_printed(capsys):
     status, out, err = run(capsys)
     assert (status, err) == (0, [])
-    for command in ("demo", "train", "gradcheck", "doctor"):
+    for command in ("demo", "train", "summary", "profile", "gradcheck", "doctor"):
         assert any(line.split()[:1] == [command] for line in out)
 
 
@@ -90,7 +95,7 @@ def test_version(capsys):
     assert run(capsys, "--version") == (0, [f"minidl {__version__}"], [])
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "gradcheck", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "train", "summary", "profile", "gradcheck", "doctor"])
 def test_help_explains_every_option(capsys, command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     status, out, _ = run(capsys, command, "--help")
@@ -100,7 +105,8 @@ def test_help_explains_every_option(capsys, command, monkeypatch):
     for option in re.findall(r"--[a-z-]+", usage):
         line = next(line for line in listed if option in line)
         assert re.search(r"\S {2,}\S", line.strip()), f"{option} has no explanation"
-    for name in {"train": models.names(), "summary": models.names(), "gradcheck": checks.names()}.get(command, []):
+    networks = dict.fromkeys(("train", "summary", "profile"), models.names())
+    for name in {**networks, "gradcheck": checks.names()}.get(command, []):
         assert re.search(rf"\b{name}\b", "\n".join(out))
 
 
@@ -108,7 +114,7 @@ def test_the_defaults_in_the_help_are_those_of_the_recipe(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     text = "\n".join(run(capsys, "train", "--help")[1])
     for option in ("--epochs", "--batch-size", "--lr", "--momentum", "--weight-decay", "--label-smoothing", "--seed"):
-        default = getattr(cli.DEFAULTS, option[2:].replace("-", "_"))
+        default = getattr(training.DEFAULTS, option[2:].replace("-", "_"))
         assert re.search(rf"{option} .*\(default {default}\)", text)
 
 
@@ -138,6 +144,14 @@ def test_the_defaults_in_the_help_are_those_of_the_recipe(capsys, monkeypatch):
         ("summary resnt50", "minidl summary: unknown model 'resnt50': did you mean resnet50"),
         ("summary resnet50 --variant papr", "papr"),
         ("summary nowhere.py:Net", "nowhere.py: no such Python file"),
+        ("profile resnt50", "minidl profile: unknown model 'resnt50': did you mean resnet50"),
+        ("profile nowhere.py:Net", "nowhere.py: no such Python file"),
+        ("profile resnet_small --variant paper", "resnet_small comes in one form only"),
+        ("profile resnet_small --device tpu", 'expected "cpu", "gpu" or "gpu:<number>", got \'tpu\''),
+        ("profile resnet_small --output nowhere/x.json", "--output nowhere/x.json: expected a file in a folder that"),
+        ("profile resnet_small --output .", "--output .: expected a file in a folder that exists"),
+        ("profile resnet_small --plot nowhere/x.png", "--plot nowhere/x.png: expected a file in a folder that exists"),
+        ("profile resnet_small --plot x.txt", "--plot x.txt: expected a file ending in .png, .svg, .pdf"),
         ("demo --device tpu", "minidl demo: device: expected"),
         ("demo --output data.npz", "data.npz"),
     ],
@@ -171,6 +185,12 @@ def test_a_usage_error_is_one_line_and_leaves_nothing(capsys, folder, arguments,
         ("summary resnet18 --input 0x8x3", "--input: expected an image as 224x224x3 or 224, got '0x8x3'"),
         ("summary resnet18 --depth 0", "--depth: expected a whole number of at least 1, got '0'"),
         ("summary resnet18 --classes x", "--classes: expected a whole number of at least 1, got 'x'"),
+        ("profile resnet18 --batch 0", "--batch: expected a whole number of at least 1, got '0'"),
+        ("profile resnet18 --input 224x224", "--input: expected an image as 224x224x3 or 224, got '224x224'"),
+        ("profile resnet18 --threads 0", "--threads: expected a whole number of at least 1, got '0'"),
+        ("profile resnet18 --algorithm fft", "--algorithm: invalid choice: 'fft'"),
+        ("profile resnet18 --repeat -1", "--repeat: expected a whole number of at least 1, got '-1'"),
+        ("profile", "the following arguments are required: MODEL"),
         ("demo --epochs none", "--epochs: expected a whole number of at least 1, got 'none'"),
     ],
 )
@@ -181,12 +201,13 @@ def test_a_wrong_option_is_named(capsys, arguments, message):
     assert err[0].startswith("usage: minidl")
 
 
-@pytest.mark.parametrize("command", ["demo", "train resnet_small"])
+@pytest.mark.parametrize("command", ["demo", "train resnet_small", "profile resnet_small"])
 def test_without_a_gpu_the_message_is_the_one_of_the_device(capsys, monkeypatch, command):
     def device(spec):
         raise DeviceError(f"device {spec!r} needs CuPy: pip install ...")
 
-    monkeypatch.setattr(cli, "device", device)
+    for module in (training, profile):
+        monkeypatch.setattr(module, "device", device)
     status, out, err = run(capsys, *command.split(), "--device", "gpu")
     assert (status, out) == (2, [])
     assert err == [f"minidl {command.split()[0]}: device 'gpu' needs CuPy: pip install ..."]
@@ -291,11 +312,11 @@ def test_summary_of_a_published_network(capsys):
     status, out, err = run(capsys, "summary", "resnet50", "--depth", "1")
     assert (status, err) == (0, [])
     assert out[0] == "resnet50 for one image of 224×224×3, 1000 classes"
-    assert [line.split()[0] for line in out[3:13]] == [
-        *("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"),
+    assert [line.split()[0] for line in out[3:12]] == [
+        *("conv1", "bn1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"),
     ]
-    assert re.fullmatch(r"total +ResNet +1000 +25,557,032 +4,089,184,256 +150 MB", out[14])
-    assert out[15:] == [
+    assert re.fullmatch(r"total +ResNet +1000 +25,557,032 +4,089,184,256 +150 MB", out[13])
+    assert out[14:] == [
         "agrees to the digit with resnet50: torchvision 0.28.0",
         "printed in the paper: 3.8 G multiply-adds (arXiv 1512.03385, Table 1)",
     ]
@@ -371,6 +392,130 @@ def test_summary_of_an_image_that_is_too_small(capsys):
     status, out, err = run(capsys, "summary", "vgg19", "--input", "16")
     assert (status, out) == (2, [])
     assert err[1] == "  in layer features.36 of VGG: MaxPool2d(kernel_size=2, stride=2)"
+
+
+# ----------------------------------------------------------------------------------------------------------- profile
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Ceilings that are not measured, since here they are not what is tested."""
+    monkeypatch.setattr(ceilings, "measure", lambda threads, device: ceilings.Ceilings(1e11, 1e10))
+
+
+def test_profile_prints_a_table_and_writes_what_was_asked_for(capsys, quick):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    threads = minidl.get_num_threads()
+    asked = "resnet_small --batch 3 --train --threads 1 --repeat 1 --depth 1 --output profile.json --plot profile.png"
+    status, out, err = run(capsys, "profile", *asked.split())
+    assert (status, err) == (0, [])
+    assert minidl.get_num_threads() == threads
+    told = (
+        r"resnet_small, training step without update, 3 image\(s\) of 8×8×1, cpu, 1 thread\(s\): [\d.e+]+ ms, the fast"
+    )
+    assert re.fullmatch(told + "est of 1", out[0])
+    assert out[1] == "roofline: 100 GFLOP/s of matrix products, 10 GB/s of copying"
+    assert out[2].split()[:3] == ["layer", "output", "MACs"]
+    assert out[2].count("GFLOP/s") == 2
+    assert [line.split()[0] for line in out[4:6]] == ["conv1", "bn1"]
+    assert not any(line.startswith(" ") for line in out)
+    assert out[-1].startswith("total  ")
+    assert out[-3].startswith("outside any layer  ")
+    written = json.loads(Path("profile.json").read_text())
+    assert (written["network"], written["model"], written["threads"]) == ("resnet_small", "CifarResNet", 1)
+    assert (written["input_shape"], written["training"], written["device"]) == ([3, 8, 8, 1], True, "cpu")
+    assert "layer1.0.conv1" in {layer["name"] for layer in written["layers"]}
+    assert Path("profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_profile_in_other_forms(capsys, quick):
+    def out(*arguments):
+        status, out, err = run(capsys, "profile", *arguments, "--repeat", "1", "--batch", "1")
+        assert (status, err) == (0, [])
+        return out
+
+    lines = out("resnet18", "--input", "32x40x1", "--classes", "7", "--depth", "1")
+    assert "resnet18, inference, 1 image(s) of 32×40×1, cpu" in lines[0]
+    assert lines[2].count("GFLOP/s") == 1
+    assert lines[-1].split()[2] == "7"
+    deployed = out("repvgg_small", "--deploy")
+    assert not any("BatchNorm2d" in line for line in deployed)
+    assert any("BatchNorm2d" in line for line in out("repvgg_small", "--depth", "4"))
+    assert "net.py:Net" in out(write_net(factor=2))[0]
+
+
+def test_profile_on_a_gpu(capsys, quick):
+    backend.set_gpu_module(fakecupy)
+    try:
+        status, out, err = run(capsys, "profile", "resnet_small", "--device", "gpu", "--repeat", "1", "--batch", "1")
+    finally:
+        backend.set_gpu_module(None)
+    assert (status, err) == (0, [])
+    assert "resnet_small, inference, 1 image(s) of 8×8×1, gpu:0: " in out[0]
+
+
+def test_profile_by_an_algorithm(capsys, quick, monkeypatch):
+    ran = []
+    conv2d = F.conv2d
+    monkeypatch.setattr(
+        F,
+        "conv2d",
+        lambda x, weight, *a, **o: ran.append((weight.shape[:2], a[1], o["algorithm"])) or conv2d(x, weight, *a, **o),
+    )
+    for algorithm in ("auto", "im2col", "winograd"):
+        ran.clear()
+        assert run(capsys, "profile", "resnet_small", "--algorithm", algorithm, "--repeat", "1", "--batch", "1")[0] == 0
+        by_winograd = {used for (shape, stride, used) in ran if shape == (3, 3) and stride in (1, (1, 1))}
+        others = {used for (shape, stride, used) in ran if shape != (3, 3) or stride not in (1, (1, 1))}
+        assert by_winograd == {algorithm}
+        assert others == {"im2col" if algorithm == "im2col" else "auto"}
+
+
+def test_profile_of_an_image_that_is_too_small_or_a_model_that_fails(capsys, quick):
+    status, out, err = run(capsys, "profile", "vgg_small", "--input", "2x2x1", "--batch", "1")
+    assert (status, out) == (2, [])
+    assert err[1] == "  in layer features.13 of VGG: MaxPool2d(kernel_size=2, stride=2)"
+    write_net("1 / 0")
+    status, out, err = run(capsys, "profile", "net.py:Net")
+    assert (status, out, err[0]) == (2, [], "minidl profile: net.py:Net failed:")
+
+
+def test_a_batch_that_does_not_fit_into_memory(capsys, quick):
+    status, _, err = run(capsys, "profile", "resnet_small", "--batch", "10000000000000")
+    assert (status, len(err)) == (2, 1)
+    assert "Unable to allocate" in err[0]
+
+
+def test_profile_without_matplotlib(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, out, err = run(capsys, "profile", "resnet_small", "--plot", "x.png")
+    assert (status, out) == (2, [])
+    assert err == ['minidl profile: pictures need matplotlib: pip install "minidl[show]"']
+
+
+# -------------------------------------------------------------------------------------------------- one's own process
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prepares"),
+    [
+        (["train", "nothing"], True),
+        (["demo", "--device", "tpu"], True),
+        (["profile", "nothing"], True),
+        (["gradcheck", "add"], False),
+        (["summary", "vgg_small"], False),
+        ([], False),
+    ],
+)
+def test_the_program_prepares_its_process_for_commands_that_compute_long(capsys, monkeypatch, arguments, prepares):
+    prepared = []
+    monkeypatch.setattr(process, "prepare", lambda: prepared.append(True))
+    monkeypatch.setattr(sys, "argv", ["minidl", *arguments])
+    status = cli.program()
+    assert (status, prepared) == (cli.main(arguments), [True] * prepares), "main itself prepares nothing"
+
+
+# ------------------------------------------------------------------------------------------------- runs that are there
 
 
 def test_an_earlier_run_is_not_overwritten(capsys, folder):
@@ -543,7 +688,7 @@ def test_a_terminal_without_the_signs_shows_question_marks():
 
 
 def test_doctor(capsys, monkeypatch):
-    monkeypatch.setattr(cli.doctor, "report", lambda: "the report")
+    monkeypatch.setattr(doctor, "report", lambda: "the report")
     assert run(capsys, "doctor") == (0, ["the report"], [])
 
 

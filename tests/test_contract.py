@@ -37,7 +37,10 @@ SPELLINGS = {
     "squeeze": "reshape", "unsqueeze": "reshape",
 }  # fmt: skip
 
-NOT_OPERATORS = {"device", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "manual_seed", "no_grad"}
+NOT_OPERATORS = {"device", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "manual_seed", "no_grad"} | {
+    "get_num_threads",
+    "set_num_threads",
+}
 
 
 def public_operators():

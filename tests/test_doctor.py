@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minidl import backend, doctor
+from minidl import backend, doctor, process
 from minidl.backend import DeviceError
+from minidl.inspection import settings
+from minidl.kernels import threads
 from minidl.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,10 +100,109 @@ def test_with_a_gpu_the_report_names_it(monkeypatch):
     assert findings()["GPU"] == doctor.Finding("GPU", "A GPU, CuPy 13.6")
 
 
-def test_the_report_has_every_finding_in_columns_and_advice_below_it(installed):
+# ----------------------------------------------------------------------------------------------------------- threads
+
+
+def test_how_many_threads(use_threads, monkeypatch):
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", SimpleNamespace(threadpool_info=list))
+    use_threads(3)
+    assert findings()["threads"] == doctor.Finding("threads", "3")
+    monkeypatch.setenv(threads.VARIABLE, "3")
+    assert findings()["threads"].state == "3, as MINIDL_NUM_THREADS says"
+
+
+def test_threads_without_threadpoolctl(use_threads, monkeypatch):
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    use_threads(2)
+    found = findings()["threads"]
+    assert found.state == "2, by BLAS alone: without threadpoolctl minidl computes on one"
+    assert found.advice == 'pip install threadpoolctl (or "minidl[fast]")'
+    use_threads(1)
+    assert findings()["threads"].advice == ""
+
+
+def test_a_wrong_number_of_threads(monkeypatch):
+    def wrong():
+        raise ValueError("MINIDL_NUM_THREADS: expected an integer of at least 1, got 'all'")
+
+    monkeypatch.setattr(threads, "get_num_threads", wrong)
+    found = findings()["threads"]
+    assert (found.state, found.advice) == (
+        "minidl cannot compute",
+        "MINIDL_NUM_THREADS: expected an integer of at least 1, got 'all'",
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- what it is worth
+
+
+@pytest.fixture
+def worth(monkeypatch):
+    """A function that says what is measured: FLOP/s by environment, and bytes/s written to new arrays."""
+
+    def measured(products, arrays=(5e9, 20e9), recommended=None):
+        monkeypatch.setattr(process, "recommended_environment", lambda: recommended or {})
+        monkeypatch.setattr(settings, "matrix_products", lambda environment: products[bool(environment)])
+        monkeypatch.setattr(settings, "new_arrays", lambda: arrays)
+        return {finding.subject: finding for finding in doctor.measure()}
+
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    return measured
+
+
+SKYLAKE = {"OPENBLAS_CORETYPE": "SkylakeX"}
+
+
+def test_matrix_products_where_nothing_is_to_be_changed(worth):
+    products = worth([412.3e9, None])["matrix products"]
+    assert (products.state, products.advice) == ("412 GFLOP/s in float32", "")
+
+
+def test_matrix_products_with_kernels_that_suit_better(worth, monkeypatch):
+    products = worth([210e9, 420e9], recommended=SKYLAKE)["matrix products"]
+    assert products.state == "210 GFLOP/s in float32; 420 with OPENBLAS_CORETYPE=SkylakeX"
+    assert products.advice.startswith("export OPENBLAS_CORETYPE=SkylakeX before Python starts; minidl demo, train and")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    products = worth([210e9, 420e9], recommended=SKYLAKE)["matrix products"]
+    assert products.advice == (
+        "your environment has OPENBLAS_CORETYPE=Haswell: unset it, or set OPENBLAS_CORETYPE=SkylakeX"
+    )
+
+
+def test_memory_that_is_kept(worth):
+    arrays = worth([1e9, None])["new arrays"]
+    assert arrays.state == "written at 5.0 GB/s; at 20.0 where freed memory is kept"
+    assert arrays.advice.startswith("minidl.process.keep_freed_memory() where your program starts")
+    assert worth([1e9, None], arrays=(5e9, 5.9e9))["new arrays"].advice == "", "not worth it"
+    arrays = worth([1e9, None], arrays=(5e9, None))["new arrays"]
+    assert (arrays.state, arrays.advice) == (
+        "written at 5.0 GB/s; that freed memory is kept can be set with glibc only",
+        "",
+    )
+
+
+def test_what_could_not_be_measured_is_said(worth, monkeypatch):
+    def fail(*arguments):
+        raise settings.NotMeasured("not measured: because")
+
+    worth([1e9, None])
+    monkeypatch.setattr(settings, "matrix_products", fail)
+    monkeypatch.setattr(settings, "new_arrays", fail)
+    assert doctor.measure() == [
+        doctor.Finding("matrix products", "not measured: because"),
+        doctor.Finding("new arrays", "not measured: because"),
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ report
+
+
+def test_the_report_has_every_finding_in_columns_and_advice_below_it(installed, worth):
     installed()
+    found = [*doctor.examine(), *worth([210e9, 420e9], recommended=SKYLAKE).values()]
     lines = doctor.report().splitlines()
-    found = doctor.examine()
     start = max(len(finding.subject) for finding in found) + 2
     assert len(lines) == len(found) + sum(1 for finding in found if finding.advice)
     for finding in found:

@@ -90,7 +90,8 @@ def test_options_that_torch_does_not_let_itself_be_asked_for():
         "softplus": "(x, beta=1.0, threshold=20.0)",
         "logsigmoid": "(x)",
         "logsumexp": "(x, dim, keepdim=False)",
-        "conv2d": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)",
+        "conv2d": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, "
+        "*, algorithm='auto', add=None, relu=False)",  # the last three are ours
         "conv_transpose2d": "(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)",
         "max_pool2d": "(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False)",
         "avg_pool2d": "(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, "

@@ -8,7 +8,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from minidl.backend import CPU
 from minidl.inspection import plots
+from minidl.inspection.ceilings import Ceilings
+from minidl.inspection.profile import Profile
+from minidl.inspection.timings import Timing, Work
 
 
 @pytest.fixture
@@ -43,6 +47,21 @@ def confusion(K, errors):
     return matrix
 
 
+def measured(layers, training=True):
+    """A profile of so many layers, some without multiply-adds, some with layers inside."""
+    timings = [Timing("", "Net", (10,), Work(2e-5, 0, 10**4, 1e-6), Work())]
+    for i in range(layers):
+        macs = 10 ** (5 + i % 4) if i % 3 else 0
+        forward = Work(1e-3 * (1 + i % 5), macs, 10**5, 4e-4)
+        timings.append(Timing(f"stage{i // 4}.layer{i}", "Conv2d", (4, 4, 8), forward, forward if training else Work()))
+        if i % 4 == 0:
+            timings.insert(-1, Timing(f"stage{i // 4}", "Stage", (4, 4, 8), Work(1e-4, 0, 10**5, 1e-5), Work()))
+    forward, backward = (sum((getattr(t, name).seconds for t in timings), 1e-3) for name in ("forward", "backward"))
+    ceilings = Ceilings(4e11, 4e10)
+    backward *= training
+    return Profile("Net", (8, 224, 224, 3), training, CPU, 2, ceilings, timings, forward, backward)
+
+
 NAMES = ("VGG", "Inception", "RepVGG", "ResNet")
 FOUR = {
     "learning_curves": {name: history(20) for name in NAMES},
@@ -51,7 +70,9 @@ FOUR = {
         name: {"before training": norms(7 * n, 0.5), "after": norms(7 * n, 0.02)} for n, name in enumerate(NAMES, 1)
     },
 }
+FOUR["roofline"] = measured(40)
 ONE = {
+    "roofline": measured(1, training=False),
     "learning_curves": {"VGG": history(1, final=0.4)},
     "confusion_matrices": {"VGG": confusion(10, {})},
     "gradient_norms": {"VGG": {"before training": norms(1, 0.5)}},
@@ -191,6 +212,67 @@ def test_gradient_norms_show_every_layer(tmp_path, drawn):
     before, after = drawn[0].axes[0].get_lines()
     assert before.get_linestyle() != after.get_linestyle(), "told apart by colour alone"
     assert drawn[0].axes[0].get_ylabel() == "‖∂L/∂W‖"
+
+
+# ---------------------------------------------------------------------------------------------------------- roofline
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_roofline_shows_each_pass_of_each_layer_that_multiplies(tmp_path, drawn, training):
+    profile = measured(8, training)
+    plots.roofline(profile, tmp_path / "x.png")
+    roof, _ = drawn[0].axes
+    (line,) = roof.get_lines()
+    (x0, x1, x2), (y0, y1, y2) = line.get_data()
+    assert (x1, y1, y2) == (10.0, 400.0, 400.0)
+    assert y0 == pytest.approx(40 * x0)
+    assert x2 > x1
+    passes = {points.get_label(): points for points in roof.collections}
+    assert list(passes) == (["forward", "backward"] if training else ["forward"])
+    for name, points in passes.items():
+        works = [getattr(t, name) for t in profile.layers if getattr(t, name).macs]
+        expected = [(2 * work.macs / work.moved, 2 * work.macs / work.seconds / 1e9) for work in works]
+        np.testing.assert_allclose(points.get_offsets(), expected)
+        assert x0 < min(points.get_offsets()[:, 0])
+        assert x2 > max(points.get_offsets()[:, 0])
+        assert list(np.argsort(points.get_sizes(), kind="stable")) == list(
+            np.argsort([work.seconds for work in works], kind="stable")
+        )
+    assert (roof.get_xscale(), roof.get_yscale()) == ("log", "log")
+    assert roof.get_title() == f"Net, {'training' if training else 'inference'}, 8 × 224×224×3, cpu"
+    if training:
+        forms = [len(points.get_paths()[0].vertices) for points in passes.values()]
+        assert forms[0] != forms[1], "told apart by colour alone"
+
+
+@pytest.mark.parametrize("depth", [1, 2, None])
+def test_the_bars_make_up_the_whole_time(tmp_path, drawn, depth):
+    profile = measured(8)
+    plots.roofline(profile, tmp_path / "x.png", depth)
+    _, axis = drawn[0].axes
+    assert sum(bar.get_width() for bar in axis.patches) == pytest.approx(1e3 * profile.seconds)
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    stages = ["stage0", "stage1"] if depth == 1 else [t.name for t in profile.layers if t.name]
+    assert names == [*stages, "between layers", "outside any layer"]
+    first = stages.index("stage1")
+    forward, backward = (axis.containers[i][first] for i in (0, 1))
+    shown = profile["stage1"] if depth == 1 else next(t for t in profile.layers if t.name == "stage1")
+    assert forward.get_width() == pytest.approx(1e3 * shown.forward.seconds)
+    assert backward.get_x() == pytest.approx(1e3 * shown.forward.seconds)
+    places = axis.get_ylim()
+    assert places[0] > places[1], "the first layer is at the top"
+
+
+def test_a_line_across_each_bar_is_at_the_roofline(tmp_path, drawn):
+    profile = measured(3)
+    plots.roofline(profile, tmp_path / "x.png")
+    lines = drawn[0].axes[1].collections
+    places = [segment[0, 0] for segment in lines[0].get_segments()]
+    rows = [t for t in (*profile.layers[1:], profile.rest[0]) if t.forward.limit]
+    assert places == pytest.approx([1e3 * t.forward.limit for t in rows])
+    places = [segment[0, 0] for segment in lines[1].get_segments()]
+    rows = [t for t in profile.layers[1:] if t.backward.limit]
+    assert places == pytest.approx([1e3 * (t.forward.seconds + t.backward.limit) for t in rows])
 
 
 # -------------------------------------------------------------------------------------------------------- matplotlib

@@ -90,7 +90,8 @@ PREACT = STEM | STAGES | {"post_bn": "norm", "postnorm": "norm", "fc": "", "logi
 PAPER_GOOGLENET = {f"pool{i}": f"maxpool{i}" for i in (1, 2, 3, 4)} | {"conv2_reduce": "conv2", "conv2": "conv3"}
 MODULES = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 SLIM_INCEPTION = PAPER_GOOGLENET | {f"inception_{m}": f"inception{m}" for m in MODULES}
-NOT_A_LAYER = {"avgpool", "head.drop", "dropout"}  # in some networks a function, or left out where it does nothing
+# In some networks a function, a part of the layer before, or left out where it does nothing.
+NOT_A_LAYER = {"avgpool", "head.drop", "dropout", "relu"}
 
 
 def our_name(theirs, form):
@@ -244,6 +245,7 @@ RULES = {  # what uses each rule, on images (2, 5, 6, 4) of positive numbers
     "convolution": lambda x: F.conv2d(
         x, ones(3, 2, 2, 6), ones(6), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), groups=2
     ),
+    "convolution and what follows": lambda x: F.conv2d(x, ones(3, 3, 4, 6), padding=1, add=ones(2, 5, 6, 6), relu=True),
     "transposed convolution": lambda x: F.conv_transpose2d(x, ones(3, 2, 3, 4), stride=2, output_padding=1, groups=2),
     "maxima": lambda x: F.max_pool2d(x, (2, 3), stride=2, ceil_mode=True),
     "means": lambda x: F.avg_pool2d(x, 2, padding=1, ceil_mode=True, count_include_pad=False),
@@ -683,7 +685,7 @@ def test_a_model_on_a_gpu(device):
 
 def test_it_prints_itself():
     counted = summary(models.create("resnet_small"), (8, 8, 1))
-    assert str(counted) == tables.text(counted.rows(), counted[""])
+    assert str(counted) == str(tables.grid(counted.rows(), counted[""]))
 
 
 def test_sizes_may_be_numpys():

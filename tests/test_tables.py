@@ -26,7 +26,7 @@ class Net(nn.Module):
 def lines(depth=None):
     with nn.init.placeholders():
         counted = summary(Net(), (16, 1200, 3))
-    return tables.text(counted.rows(depth), counted[""]).splitlines()
+    return str(tables.grid(counted.rows(depth), counted[""])).splitlines()
 
 
 def test_the_whole_table():
@@ -69,7 +69,7 @@ def test_on_a_terminal_rich_shows_the_same(monkeypatch):
         counted = summary(models.create("googlenet"), (224, 224, 3))
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    tables.show(counted.rows(1), counted[""])
+    tables.grid(counted.rows(1), counted[""]).show()
     shown = terminal.getvalue()
     for piece in ("inception3a", "56×56×192", "13,004,888", "1,498,376,192", "not run in inference", "MACs"):
         assert piece in shown
@@ -84,7 +84,7 @@ def test_numbers_are_never_cut(monkeypatch, columns):
         counted = summary(models.create("resnet50"), (224, 224, 3))
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    tables.show(counted.rows(1), counted[""])
+    tables.grid(counted.rows(1), counted[""]).show()
     shown = terminal.getvalue()
     for piece in ("maxpool", "112×112×64", "25,557,032", "4,089,184,256", "59.4 MB", "stride"):
         assert piece in shown
@@ -101,7 +101,7 @@ def test_layers_of_layers_are_bold_and_idle_ones_dim(monkeypatch):
         counted = summary(Net(), (16, 1200, 3))
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    tables.show(counted.rows(), counted[""])
+    tables.grid(counted.rows(), counted[""]).show()
     bold, dim = "\x1b[1m", "\x1b[2m"
     styles = {
         name: [style for style in (bold, dim) if f"{style}{name}" in terminal.getvalue()]
@@ -112,10 +112,10 @@ def test_layers_of_layers_are_bold_and_idle_ones_dim(monkeypatch):
 
 def test_without_rich_or_a_terminal_plain_text(monkeypatch, capsys):
     counted = summary(models.create("resnet_small"), (8, 8, 1))
-    tables.show(counted.rows(1), counted[""])
-    assert capsys.readouterr().out == tables.text(counted.rows(1), counted[""]) + "\n"
+    tables.grid(counted.rows(1), counted[""]).show()
+    assert capsys.readouterr().out == str(tables.grid(counted.rows(1), counted[""])) + "\n"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    tables.show(counted.rows(1), counted[""])
-    assert terminal.getvalue() == tables.text(counted.rows(1), counted[""]) + "\n"
+    tables.grid(counted.rows(1), counted[""]).show()
+    assert terminal.getvalue() == str(tables.grid(counted.rows(1), counted[""])) + "\n"

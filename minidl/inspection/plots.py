@@ -1,4 +1,4 @@
-"""Pictures of a training run, written as PNG files: learning curves, confusion matrices, gradient norms per layer.
+"""Pictures, written as files: learning curves, confusion matrices, gradient norms per layer; a profile's roofline.
 
 matplotlib comes with the extra `show`: pip install "minidl[show]".
 """
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from minidl.inspection.profile import Profile
+from minidl.inspection.timings import Timing, Work
 
 
 def learning_curves(
@@ -89,6 +92,76 @@ def gradient_norms(norms: Mapping[str, Mapping[str, Mapping[str, float]]], path:
     axes[0].set_ylabel("‖∂L/∂W‖")
     axes[0].legend()
     figure.savefig(path)
+
+
+def roofline(profile: Profile, path: str | Path, depth: int | None = None) -> None:
+    """A profile's layers down to `depth`: their speed under the machine's roofline, and their times one below another.
+
+    Above, a layer stands at its arithmetic intensity (see `ceilings`), the larger the more of the time it takes; layers
+    without multiply-adds have no place there. Below, a line across each bar is the time at the roofline. Where layers
+    inside a layer are shown, it is shown with what is computed in none of them.
+    """
+    own = {layer.name: layer for layer in profile.layers}
+    rows = profile.rows(depth)
+    names = [row.name for row in rows]
+    layers = [own[row.name] if any(name.startswith(f"{row.name}.") for name in names) else row for row in rows]
+    layers = [layer for layer in (*layers, *profile.rest) if layer.seconds > 0]
+    bars = round(0.19 * len(layers) + 0.5, 1)  # inches, which are whole pixels
+    figure = _figure(columns=1, rows=1, width=8.0, height=4.2 + bars)
+    above, below = figure.subplots(2, height_ratios=[4.2, bars])
+    passes = {"forward": [layer.forward for layer in layers]}
+    if profile.training:
+        passes["backward"] = [layer.backward for layer in layers]
+    _roof(above, profile, passes)
+    _bars(below, layers, passes)
+    figure.savefig(path)
+
+
+STYLES = {"forward": ("o", "tab:blue"), "backward": ("v", "tab:orange")}
+
+
+def _roof(axis: Any, profile: Profile, passes: Mapping[str, Sequence[Work]]) -> None:
+    flops, bandwidth = profile.ceilings
+    ridge = flops / bandwidth  # the intensity at which both ceilings take the same time
+    computing = {name: [work for work in works if work.macs] for name, works in passes.items()}
+    intensities = [work.intensity for works in computing.values() for work in works]
+    left, right = min([ridge / 8, *intensities]) / 1.5, max([8 * ridge, *intensities]) * 1.5
+    heights = [min(x * bandwidth, flops) / 1e9 for x in (left, ridge, right)]
+    axis.plot([left, ridge, right], heights, "k-", label=f"{bandwidth / 1e9:.3g} GB/s, then {flops / 1e9:.3g} GFLOP/s")
+    for name, works in computing.items():
+        marker, colour = STYLES[name]
+        x, y = [work.intensity for work in works], [work.flops / 1e9 for work in works]
+        areas = [20 + 400 * work.seconds / profile.seconds for work in works]
+        axis.scatter(x, y, areas, colour, marker=marker, alpha=0.5, label=name)
+    for scale in (axis.set_xscale, axis.set_yscale):
+        scale("log")
+    for ticks in (axis.xaxis, axis.yaxis):
+        ticks.set_major_formatter("{x:g}")
+    axis.set_xlabel("floating-point operations for each byte moved")
+    axis.set_ylabel("GFLOP/s")
+    axis.set_title(f"{profile.kind}, {'training' if profile.training else 'inference'}, {_batch(profile)}")
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right", markerscale=0.5)
+
+
+def _bars(axis: Any, layers: Sequence[Timing], passes: Mapping[str, Sequence[Work]]) -> None:
+    places = np.arange(len(layers))
+    start = np.zeros(len(layers))
+    for name, works in passes.items():
+        milliseconds = 1e3 * np.array([work.seconds for work in works])
+        axis.barh(places, milliseconds, left=start, color=STYLES[name][1], label=name)
+        limits = start + 1e3 * np.array([work.limit for work in works])
+        known = [i for i, work in enumerate(works) if work.limit]
+        axis.vlines(limits[known], places[known] - 0.4, places[known] + 0.4, "black")
+        start = start + milliseconds
+    axis.set_yticks(places, [layer.name for layer in layers], fontsize="small")
+    axis.set_ylim(len(layers) - 0.4, -0.6)
+    axis.set_xlabel("milliseconds; a line: at the roofline")
+
+
+def _batch(profile: Profile) -> str:
+    N, *size = profile.input_shape
+    return f"{N} × {'×'.join(map(str, size))}, {profile.device}"
 
 
 def _count(axis: Any, n: int) -> None:

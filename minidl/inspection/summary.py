@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backend import CPU, generator_state, set_generator_state
-from minidl.inspection.tables import Layer, text
+from minidl.inspection.tables import Layer, grid
 from minidl.inspection.tracing import Field, Follower, Shape, Step, following, placeholder
 from minidl.nn import Module
 from minidl.tensor import Tensor
@@ -37,7 +37,7 @@ class Summary:
 
     def __str__(self) -> str:
         """The table of all layers."""
-        return text(self.rows(), self[""])
+        return str(grid(self.rows(), self[""]))
 
     def __getitem__(self, name: str) -> Layer:
         """The layer of this dotted name."""
@@ -95,7 +95,9 @@ def summary(model: Module, input_shape: Shape, training: bool = False) -> Summar
     recorder = _Recorder(model)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     image = Tensor._wrap(placeholder((1, *sizes), dtype))
-    with following(recorder.see) as follower, _borrowed(model, training), recorder.watching(follower):
+    with following(recorder.see) as follower, borrowed(model), recorder.watching(follower):
+        for module in model.modules():
+            module.training = training and any(module.children())
         if len(sizes) == 3:
             follower.enter(image.data)
         model(image)
@@ -116,14 +118,12 @@ def _sizes(input_shape: Any) -> Shape:
 
 
 @contextlib.contextmanager
-def _borrowed(model: Module, training: bool) -> Iterator[None]:
-    """A context in which the model is in another mode, and after which it is what it was."""
+def borrowed(model: Module) -> Iterator[None]:
+    """A context after which the modes and buffers of the model, and the random numbers to come, are what they were."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module, name, b, b.data) for module, _ in modes for name, b in module._buffers.items()]
     random = generator_state()
     try:
-        for module, _ in modes:
-            module.training = training and any(module.children())
         yield
     finally:
         set_generator_state(random)
@@ -164,7 +164,7 @@ class _Recorder:
 
         def end(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
             layer = self.running.pop()
-            main = _first_tensor(output)
+            main = first_tensor(output)
             layer.output_shape = () if main is None else main.shape[1:]
             seen: Field | None = None if main is None else follower.field(main.data)
             layer.receptive_field = None if seen is None else seen.size
@@ -190,15 +190,19 @@ class _Recorder:
         return [*self.layers.values(), *idle]
 
     def _layer(self, name: str, module: Module) -> Layer:
-        kind = type(module).__name__ if any(module.children()) else repr(module)
         depth = name.count(".") + 1 if name else 0
-        return Layer(name, kind, depth, parameters=sum(p.size for p in module.parameters()))
+        return Layer(name, described(module), depth, parameters=sum(p.size for p in module.parameters()))
 
 
-def _first_tensor(output: Any) -> Tensor | None:
+def described(module: Module) -> str:
+    """What it is, in a line: with its options, if it has no layers inside."""
+    return type(module).__name__ if any(module.children()) else repr(module)
+
+
+def first_tensor(output: Any) -> Tensor | None:
     """What a module gives, if it is a tensor; otherwise the first in its tuples, lists and dicts."""
     if isinstance(output, Mapping):
         output = list(output.values())
     if isinstance(output, list | tuple):
-        return next((tensor for tensor in map(_first_tensor, output) if tensor is not None), None)
+        return next((tensor for tensor in map(first_tensor, output) if tensor is not None), None)
     return output if isinstance(output, Tensor) else None

@@ -1,13 +1,12 @@
-"""The layers of a network as a table for people: plain text, or with rules and colours on a terminal that has rich."""
+"""The layers of a network as rows of a table."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minidl.inspection.grid import Grid
 from minidl.inspection.tracing import Shape
 
 HEADER = ("layer", "", "output", "parameters", "MACs", "activations", "field", "stride")  # field: receptive field
@@ -42,41 +41,22 @@ class Layer:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
 
 
-def text(layers: Sequence[Layer], network: Layer) -> str:
-    """The layers, and the network that they make up as their sum, as lines of text."""
-    rows = _rows(layers, network)
-    widths = [max(len(row[i]) for row in (HEADER, *rows)) for i in range(len(HEADER))]
-    lines = [_line(row, widths) for row in (HEADER, *rows)]
-    rule = "─" * len(lines[0])  # the header's last cell ends where its column does
-    return "\n".join((lines[0], rule, *lines[1:-1], rule, lines[-1]))
+def grid(layers: Sequence[Layer], network: Layer) -> Grid:
+    """The layers, and the network that they make up as their sum, as a table."""
+    total = ("total", network.kind, *_row(network)[2:6], "", "")
+    names = [layer.name for layer in layers]
+    styles = ["dim" if layer.output_shape is None else emphasis(layer.name, names) for layer in layers]
+    return Grid(HEADER, [_row(layer) for layer in layers], total, styles)
 
 
-def show(layers: Sequence[Layer], network: Layer) -> None:
-    """Print this table: with rich, where it is installed and stdout is a terminal."""
-    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
-        print(text(layers, network))
-        return
-    import rich.box
-    import rich.console
-    import rich.table
+def emphasis(name: str, names: Sequence[str]) -> str:
+    """The style of a layer's row: bold where rows of the layers inside it follow."""
+    return "bold" if any(other.startswith(f"{name}.") for other in names) else ""
 
-    console = rich.console.Console()
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_footer=True, show_edge=False, padding=(0, 1, 0, 0))
-    *rows, total = _rows(layers, network)
-    widths = [max(len(row[i]) for row in (HEADER, *rows, total)) for i in range(len(HEADER))]
-    # On a narrow terminal the layers' descriptions are cut, or left out; numbers never are: a terminal that has no room
-    # for those breaks the lines. Each column has two blanks after it.
-    room = console.width - sum(widths) + widths[1] - 2 * len(widths)
-    console.width += max(0, -room)
-    shown = [i for i in range(len(HEADER)) if i != 1 or room >= 10]
-    for i in shown:
-        width = min(widths[i], room) if i == 1 else widths[i]
-        table.add_column(HEADER[i], total[i], justify="left" if i < 2 else "right", no_wrap=True, width=width)
-    for layer, row in zip(layers, rows, strict=True):
-        holds_next = any(other.name.startswith(f"{layer.name}.") for other in layers)
-        style = "dim" if layer.output_shape is None else "bold" if holds_next else ""
-        table.add_row(*(row[i] for i in shown), style=style)
-    console.print(table)
+
+def indented(name: str) -> str:
+    """A layer's own name, as far to the right as it is deep inside others."""
+    return "  " * name.count(".") + name.rpartition(".")[2]
 
 
 def size(number: int) -> str:
@@ -87,13 +67,8 @@ def size(number: int) -> str:
     return f"{number} B"
 
 
-def _rows(layers: Sequence[Layer], network: Layer) -> list[Sequence[str]]:
-    """A row of cells for each layer, and one for the sums."""
-    return [*map(_row, layers), ("total", network.kind, *_row(network)[2:6], "", "")]
-
-
 def _row(layer: Layer) -> Sequence[str]:
-    name = "  " * (layer.depth - 1) + layer.name.rpartition(".")[2]
+    name = indented(layer.name)
     if layer.output_shape is None:
         return name, f"{layer.kind} (not run in inference)", "", f"{layer.parameters:,}", "", "", "", ""
     return (
@@ -111,8 +86,3 @@ def _row(layer: Layer) -> Sequence[str]:
 def _pair(values: tuple[float, float]) -> str:
     """One number, or 1×7 where the two differ."""
     return "×".join(f"{v:g}" for v in (values if values[0] != values[1] else values[:1]))
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-    return "  ".join(cells).rstrip()

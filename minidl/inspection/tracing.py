@@ -124,7 +124,8 @@ def _resampled(op: resize.Resample, x: Any) -> Shape:
 
 
 SHAPES: dict[type, Callable[..., Shape]] = {
-    conv.Conv2d: lambda op, x, weight, bias=None: _window_shape(op.window, x, weight.shape[-1]),
+    conv.Conv2d: lambda op, x, weight, bias, add: _window_shape(op.window, x, weight.shape[-1]),
+    conv.Conv2dReLU: lambda op, x, weight, bias, add: _window_shape(op.window, x, weight.shape[-1]),
     conv.Conv2dInputGradient: lambda op, g, weight: (len(g), *op.image_size, weight.shape[2] * op.groups),
     pool.MaxPool2d: lambda op, x: _window_shape(op.window, x, x.shape[-1]),
     pool.AvgPool2d: lambda op, x: _window_shape(op.window, x, x.shape[-1]),
@@ -153,7 +154,7 @@ VIEWS = (shape.Reshape, shape.Transpose, shape.Split, GetItem)
 # ------------------------------------------------------------------------------------------------------ multiply-adds
 
 
-def _macs(op: Function, arrays: tuple[Any, ...], output: Shape) -> int:
+def macs(op: Function, arrays: tuple[Any, ...], output: Shape) -> int:
     """How many multiply-adds: for each element of the result of a convolution KH · KW · C/G, of a product A B as many
     as A has columns; a transposed convolution has as many as the convolution that it is the adjoint of. A product by
     Einstein summation has one for each setting of all its indices, where it sums over any."""
@@ -273,7 +274,7 @@ class Follower:
                 self._remember(y, field)
             memory = 0 if view else y.size * y.itemsize
             computed = rule is None and not view
-            self.see(Step(type(op).__name__, y.shape, _macs(op, arrays, y.shape), memory, field, computed))
+            self.see(Step(type(op).__name__, y.shape, macs(op, arrays, y.shape), memory, field, computed))
             outputs.append(y)
         return tuple(outputs) if several else outputs[0]
 

@@ -1,0 +1,1 @@
+"""The commands of `minidl`: for each, its options and what it does."""
