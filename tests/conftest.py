@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import fakecupy
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import minidl
 from minidl import backend
+from minidl.kernels import threads
 
 # "ci" tries the same examples every time; `pytest --hypothesis-profile deep` looks for new ones. All examples of a test
 # share its device, and that is meant.
@@ -82,3 +83,12 @@ def seeded() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """`minidl.set_num_threads` until the test ends. Pieces are shared as if threadpoolctl were installed."""
+    monkeypatch.setattr(threads, "_blas_libraries", list)
+    before = minidl.get_num_threads()
+    yield minidl.set_num_threads
+    minidl.set_num_threads(before)

@@ -29,6 +29,13 @@ def relative_error(actual, expected):
     return np.linalg.norm(actual - expected) / max(np.linalg.norm(expected), 1e-30)
 
 
+def largest_error(actual, expected):
+    """max |actual − expected| / max |expected|, in float64; 0 where there is nothing to compare."""
+    actual, expected = host(actual).astype(np.float64), host(expected).astype(np.float64)
+    assert actual.shape == expected.shape
+    return np.abs(actual - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-30)
+
+
 def leaves(arrays, device, dtype=None):
     return [Tensor(array, requires_grad=True, dtype=dtype, device=device) for array in arrays]
 

@@ -33,7 +33,10 @@ RESULTS = ROOT / "tests" / "mutants.json"
 # The tests that are tried first, where they are not tests/test_<folder>_<file>.py or, if there is no such file,
 # tests/test_<folder>.py; then the contract of all operators.
 TESTS = {
-    "minidl/kernels/columns.py": ["kernels", "ops_conv", "ops_unfold"],
+    "minidl/kernels/bands.py": ["kernels", "kernels_winograd", "kernels_convolution"],
+    "minidl/kernels/columns.py": ["kernels", "kernels_convolution", "ops_conv", "ops_unfold"],
+    "minidl/kernels/epilogue.py": ["kernels_winograd", "kernels_convolution", "ops_conv"],
+    "minidl/kernels/elementwise.py": ["kernels_elementwise", "ops_activation"],
     "minidl/kernels/window.py": ["kernels", "ops_conv", "ops_pool"],
     "minidl/kernels/pooling.py": ["kernels", "ops_pool", "ops_adaptive_pool"],
     "minidl/kernels/channels.py": ["kernels", "ops_norm", "ops_samplenorm"],

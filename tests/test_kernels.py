@@ -3,6 +3,7 @@
 import itertools
 import tracemalloc
 
+import fakecupy
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -11,7 +12,8 @@ from judge import assert_close, host
 
 from minidl.backend import array_module, to_device
 from minidl.backend import device as as_device
-from minidl.kernels import channels, columns, pooling, shares
+from minidl.kernels import bands, channels, columns, pooling, shares
+from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.window import Window, pair, sides
 
 # ---- window
@@ -138,7 +140,7 @@ def convolution_case(dtype=np.float64):
 
 def all_three(window, x, weight, bias, g):
     return [
-        host(columns.convolve(x, weight, bias, window, 2)),
+        host(columns.convolve(x, weight, window, 2, Epilogue(bias))),
         host(columns.convolve_input_gradient(g, weight, window, 2, 9, 8)),
         host(columns.convolve_weight_gradient(x, g, window, 2)),
     ]
@@ -148,36 +150,78 @@ def all_three(window, x, weight, bias, g):
 def test_bands_change_nothing(scratch, device, monkeypatch):
     window, *arrays = convolution_case()
     expected = all_three(window, *arrays)
-    monkeypatch.setattr(columns, "CPU_SCRATCH", scratch)
-    monkeypatch.setattr(columns, "GPU_SCRATCH", scratch)
+    monkeypatch.setattr(bands, "CPU_SCRATCH", scratch)
+    monkeypatch.setattr(bands, "GPU_SCRATCH", scratch)
     arrays = [to_device(array, as_device(device)) for array in arrays]
     for actual, whole in zip(all_three(window, *arrays), expected, strict=True):
         np.testing.assert_array_equal(actual, whole)
 
 
-@pytest.mark.parametrize("scratch", [1, 600, 1500, 3000, 12_000, 1 << 30])
-def test_bands_cover_the_output_once_and_fit_the_scratch(scratch, monkeypatch):
-    monkeypatch.setattr(columns, "CPU_SCRATCH", scratch)
-    window, _, weight, _, g = convolution_case()
-    N, OH, OW, _ = g.shape
-    seen = np.zeros((N, OH), int)
-    for images, rows, source in columns._bands(N, OH, OW, weight, window, np):
-        seen[images, rows] += 1
-        count = seen[images, rows].size  # output rows in this band
-        assert count == 1 or count * OW * weight[..., 0].size * weight.itemsize <= scratch
-        assert (source.stop - source.start - window.extent[0]) // window.stride[0] + 1 == rows.stop - rows.start
-    assert (seen == 1).all()
+@given(
+    N=st.integers(0, 9),
+    OH=st.integers(1, 12),
+    row_bytes=st.integers(1, 500),
+    scratch=st.integers(1, 8000),
+    more=st.integers(0, 8000),
+    threads=st.integers(1, 4),
+)
+def test_bands_cover_the_output_once_in_order_and_fit_the_scratch(
+    N, OH, row_bytes, scratch, more, threads, use_threads, monkeypatch
+):
+    """A single row may be larger. There is a band for each thread, as far as there are rows."""
+    use_threads(threads)
+    monkeypatch.setattr(bands, "CPU_SCRATCH", scratch)
+    monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
+    cut = bands.bands(N, OH, row_bytes, np, more)
+    order = np.arange(N * OH).reshape(N, OH)
+    assert np.concatenate([order[band].ravel() for band in cut]).tolist() == list(range(N * OH))
+    assert len(cut) >= min(threads, N * OH)
+    for band in cut:
+        rows = order[band].size
+        assert rows <= 1 or rows * row_bytes <= max(scratch, more)
+        assert rows > 0 or N == 0
+
+
+def test_little_is_one_band(use_threads):
+    use_threads(4)
+    least = bands.NOT_WORTH_A_THREAD
+    assert [len(bands.bands(4, 8, size // 32, np)) for size in (least, 2 * least)] == [1, 4]
+    assert [len(bands.whole_images(np.zeros((4, size // 4), np.uint8))) for size in (least, 2 * least)] == [1, 4]
+
+
+def test_on_a_gpu_bands_are_larger(use_threads):
+    use_threads(4)
+    assert len(bands.bands(4, 8, bands.GPU_SCRATCH // 32, fakecupy)) == 1
+    assert len(bands.bands(4, 8, bands.GPU_SCRATCH // 8, fakecupy)) == 4
+
+
+@given(n=st.integers(0, 40), count=st.integers(0, 50))
+def test_parts(n, count):
+    cut = bands.parts(n, count)
+    assert [i for part in cut for i in range(n)[part]] == list(range(n))
+    sizes = [part.stop - part.start for part in cut]
+    assert len(cut) == max(1, min(n, count))
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(outer=st.tuples(*[st.integers(0, 5)] * 4), inner=st.tuples(*[st.integers(0, 5)] * 4))
+def test_a_band_of_a_band(outer, inner):
+    """y[outer][inner] is y[inner.inside(outer)]."""
+    outer, inner = (bands.Band(slice(a, a + images), slice(b, b + rows)) for a, images, b, rows in (outer, inner))
+    y = np.arange(400).reshape(20, 20)
+    clipped = bands.Band(*(slice(i.start, min(i.stop, o.stop - o.start)) for i, o in zip(inner, outer, strict=True)))
+    np.testing.assert_array_equal(y[outer][inner], y[clipped.inside(outer)])
 
 
 def test_scratch_memory_is_bounded(monkeypatch):
     """Inputs, outputs and the scratch, and nothing of the size of the column matrix."""
-    monkeypatch.setattr(columns, "CPU_SCRATCH", 64 << 10)
+    monkeypatch.setattr(bands, "CPU_SCRATCH", 64 << 10)
     N, H, W, C, F = 4, 40, 40, 16, 8
     window = Window(kernel=(5, 5), padding=((2, 2), (2, 2)))
     x, weight, g = (np.ones(shape) for shape in ((N, H, W, C), (5, 5, C, F), (N, H, W, F)))
     column_matrix = N * H * W * 25 * C * 8
     for work in (
-        lambda: columns.convolve(x, weight, None, window, 1),
+        lambda: columns.convolve(x, weight, window, 1, Epilogue()),
         lambda: columns.convolve_input_gradient(g, weight, window, 1, H, W),
         lambda: columns.convolve_weight_gradient(x, g, window, 1),
     ):
@@ -202,7 +246,7 @@ def test_spreading_is_the_adjoint_of_summing_and_scattering_of_gathering(window,
     rng = np.random.default_rng(0)
     x, y = (rng.integers(-9, 9, shape).astype(np.float64) for shape in ((2, H, W, 3), (2, OH, OW, 3)))
     assert adjoint(lambda x: pooling.sum_windows(x, window), lambda y: pooling.spread_windows(y, window, H, W), x, y)
-    _, winner = pooling.max_windows(x, window)
+    _, winner = pooling.max_windows_and_winners(x, window)
     assert adjoint(
         lambda x: pooling.gather_winners(x, winner, window),
         lambda y: pooling.scatter_to_winners(y, winner, window, H, W),
@@ -215,7 +259,7 @@ def test_a_window_of_more_than_256_elements_remembers_its_winner(device):
     x = np.zeros((1, 17, 19, 2))
     x[0, 16, 18, 0] = x[0, 13, 15, 1] = 1.0
     window = Window(kernel=(17, 19))
-    _, winner = pooling.max_windows(to_device(x, as_device(device)), window)
+    _, winner = pooling.max_windows_and_winners(to_device(x, as_device(device)), window)
     assert host(winner).ravel().tolist() == [16 * 19 + 18, 13 * 19 + 15]
 
 
@@ -229,6 +273,37 @@ def test_where_else_zero_is_where(dtype, device):
     np.testing.assert_array_equal(host(chosen), np.where(mask, values, 0))
     every_second = pooling.where_else_zero(on_device[1][::2, ::2], on_device[0][::2])
     np.testing.assert_array_equal(host(every_second), np.where(mask[::2, ::2], values[::2], 0))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("scratch", [1, 600, 3000, 1 << 30])
+def test_bands_and_threads_change_nothing_about_pooling(scratch, threads, device, use_threads, monkeypatch):
+    """With whole numbers, whose sums are exact."""
+    rng = np.random.default_rng(0)
+    window = Window(kernel=(3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), dilation=(1, 2), ceil_mode=True)
+    x = rng.integers(-9, 9, (5, 9, 8, 3)).astype(float)
+    g = rng.integers(-9, 9, (5, *window.output_size(9, 8), 3)).astype(float)
+
+    def every(x, g):
+        y, winner = pooling.max_windows_and_winners(x, window)
+        return [
+            y,
+            winner,
+            pooling.max_windows(x, window),
+            pooling.sum_windows(x, window),
+            pooling.spread_windows(g, window, 9, 8),
+            pooling.scatter_to_winners(g, winner, window, 9, 8),
+        ]
+
+    use_threads(1)
+    expected = every(x, g)
+    np.testing.assert_array_equal(expected[0], expected[2])
+    monkeypatch.setattr(bands, "CPU_SCRATCH", scratch)
+    monkeypatch.setattr(bands, "GPU_SCRATCH", scratch)
+    monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
+    use_threads(threads)
+    for actual, whole in zip(every(*(to_device(array, as_device(device)) for array in (x, g))), expected, strict=True):
+        np.testing.assert_array_equal(host(actual), whole)
 
 
 # ---- shares
@@ -262,22 +337,51 @@ def test_adjoints_of_shares(size, places):
 # ---- channels
 
 
-@pytest.mark.parametrize("M", [1, 7, channels.BLOCK, channels.BLOCK + 1, 2 * channels.BLOCK + 5])
-def test_channel_sum(M, device, rng):
-    x, other = rng.standard_normal((2, M, 3)).astype(np.float32)
-    on_device = [to_device(array, as_device(device)) for array in (x, other)]
-    total, product = channels.channel_sum(on_device[0]), channels.channel_sum(*on_device)
-    assert total.dtype == product.dtype == np.float32
-    assert_close(total, x.astype(np.float64).sum(axis=0), 1e-4)
-    assert_close(product, (x.astype(np.float64) * other).sum(axis=0), 1e-4)
+PIECES = [1, 7, channels.PIECE // 4, channels.PIECE // 4 + 1, channels.PIECE // 2 + 5]  # rows of 4 channels
 
 
-def test_many_blocks_are_added_up_exactly(device):
-    """2²⁴ and twenty ones, a block each: in float32, 2²⁴ + 1 is 2²⁴."""
-    x = np.zeros((21 * channels.BLOCK, 1), np.float32)
-    x[:: channels.BLOCK] = 1
-    x[0] = 2**24
-    assert host(channels.channel_sum(to_device(x, as_device(device)))).tolist() == [2**24 + 20]
+@pytest.mark.parametrize("M", PIECES)
+def test_moments_are_those_of_all_pieces_together(M, device, rng):
+    """Also where the pieces have means of their own."""
+    x = (rng.standard_normal((M, 4)) + np.linspace(0, 3, M)[:, None]).astype(np.float32)
+    mean, variance = channels.moments(to_device(x, as_device(device)))
+    assert mean.dtype == variance.dtype == np.float32
+    assert_close(mean, x.astype(np.float64).mean(axis=0), 1e-6)
+    assert_close(variance, x.astype(np.float64).var(axis=0), 1e-5)
+
+
+@pytest.mark.parametrize("M", PIECES[1:])
+def test_affine_and_what_follows(M, device, rng):
+    x, add = rng.standard_normal((2, M, 4))
+    scale, shift = rng.standard_normal((2, 4))
+    on_device = [to_device(array, as_device(device)) for array in (x, scale, shift, add)]
+    assert_close(channels.affine(*on_device[:3]), x * scale + shift, 1e-12)
+    assert_close(channels.affine(*on_device), x * scale + shift + add, 1e-12)
+    assert_close(channels.affine(*on_device, relu=True), np.maximum(x * scale + shift + add, 0), 1e-12)
+
+
+@pytest.mark.parametrize("M", PIECES[1:])
+def test_gradients_of_a_normalisation_in_pieces(M, device, rng):
+    g, x = rng.standard_normal((2, M, 4))
+    weight = rng.standard_normal(4)
+    mean, inv_std = x.mean(axis=0), 1 / x.std(axis=0)
+    normalized = (x - mean) * inv_std
+    given = [to_device(array, as_device(device)) for array in (g, x, mean, inv_std, weight)]
+    to_x, to_weight, to_bias = channels.normalize_gradients(*given)
+    assert_close(to_bias, g.sum(axis=0), 1e-10)
+    assert_close(to_weight, (g * normalized).sum(axis=0), 1e-10)
+    along = normalized * (g * normalized).mean(axis=0)
+    assert_close(to_x, weight * inv_std * (g - g.mean(axis=0) - along), 1e-10)
+
+
+def test_many_pieces_are_added_up_exactly(device):
+    """2²⁴ and twenty ones, a piece each: in float32, 2²⁴ + 1 is 2²⁴."""
+    g = np.zeros((21 * channels.PIECE, 1), np.float32)
+    g[:: channels.PIECE] = 1
+    g[0] = 2**24
+    one = np.ones(1, np.float32)
+    given = [to_device(array, as_device(device)) for array in (g, g, one, one, one)]
+    assert host(channels.normalize_gradients(*given)[2]).tolist() == [2**24 + 20]
 
 
 def test_moments_do_not_cancel(device, rng):
@@ -298,10 +402,10 @@ def test_kernels_write_only_to_what_they_made(device, rng):
     given = [to_device(array, as_device(device)) for array in (x, weight, bias, g, u, rows, scale)]
     x, weight, bias, g, u, rows, scale = given
     before = [array.copy() for array in given]
-    columns.convolve(x, weight, bias, window, 1)
+    columns.convolve(x, weight, window, 1, Epilogue(bias))
     columns.convolve_input_gradient(g, weight, window, 1, 5, 6)
     columns.convolve_weight_gradient(x, g, window, 1)
-    _, winner = pooling.max_windows(x, window)
+    _, winner = pooling.max_windows_and_winners(x, window)
     pooling.scatter_to_winners(u, winner, window, 5, 6)
     pooling.gather_winners(x, winner, window)
     pooling.sum_windows(x, window)
@@ -311,7 +415,8 @@ def test_kernels_write_only_to_what_they_made(device, rng):
     shares.scatter_shares(x[0, :, :3], winner, 6)
     shares.mean_shares(x[0], 3)
     shares.spread_shares(x[0, :, :3], 6)
-    channels.normalize(rows, scale, scale, scale, scale)
+    channels.moments(rows)
+    channels.affine(rows, scale, scale, rows, relu=True)
     channels.normalize_gradients(rows, rows, scale, scale, scale)
     for array, copy in zip(given, before, strict=True):
         assert array_module(array).array_equal(array, copy)

@@ -447,7 +447,7 @@ def test_whatever_the_padding_is_made_of(mode, bias, rng):
     unsettle(model, rng).eval()
     x = Tensor(rng.standard_normal((2, 5, 6, 3)))
     folded = fold_batch_norm(model)
-    assert isinstance(folded[1], nn.Identity)
+    assert isinstance(folded[0], nn.Identity)
     assert_close(folded(x), model(x))
 
 
@@ -493,7 +493,7 @@ class ReadTwice(nn.Module):
 def test_images_prove_that_the_convention_is_not_kept(build, dtype, function, rng):
     model = unsettle(build(), rng).to(dtype=dtype)
     function(model)  # nothing shows
-    message = rf"^{function.__name__}: expected the outputs that the network has, .* must be assigned right after"
+    message = rf"(?s)^{function.__name__}: expected the outputs that the network has, .* must be assigned right after"
     with pytest.raises(ValueError, match=message):
         function(model, images=Tensor(rng.standard_normal((2, 5, 6, 3)), dtype=dtype))
 
@@ -593,3 +593,136 @@ def test_shared_weights_are_folded_each_for_itself(rng):
     unsettle(model, rng).eval()
     x = Tensor(rng.standard_normal((2, 5, 6, 4)))
     assert_close(fold_batch_norm(model)(x), model(x))
+
+
+# ------------------------------------------------------------------------------------------- what follows is said there
+
+
+def names(model, kind):
+    return [name for name, module in model.named_modules() if isinstance(module, kind)]
+
+
+@both
+def test_a_folded_convolution_stands_where_the_batch_norm_stood(function, rng):
+    """For a block says to its batch norm what follows: `bn2(conv2(y), add=shortcut, relu=True)`."""
+    block = resnet.BasicBlock(3, 4, stride=2)
+    folded = function(block)
+    assert names(block, nn.Conv2d) == ["conv1", "conv2", "downsample.0"]
+    assert names(folded, nn.Conv2d) == ["bn1", "bn2", "downsample.1"]
+    assert names(folded, nn.Identity) == ["conv1", "conv2", "downsample.0"]
+    assert list(folded.state_dict())[:2] == ["bn1.weight", "bn1.bias"]
+
+
+class Residual(nn.Module):
+    """A convolution, a batch norm, and what follows it: add and relu, each or not."""
+
+    def __init__(self, add, relu):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.add, self.relu = add, relu
+
+    def forward(self, x):
+        return self.bn(self.conv(x), add=x if self.add else None, relu=self.relu)
+
+
+@both
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("add", [False, True])
+def test_what_follows_a_batch_norm_follows_the_convolution(add, relu, function, device, rng):
+    model = unsettle(Residual(add, relu), rng).to(device=device).eval()
+    x = Tensor(rng.standard_normal((2, 5, 6, 4)), device=device)
+    folded = function(model, images=x)
+    assert count(folded, nn.BatchNorm2d) == 0
+    y = model(x)
+    assert (y.numpy() < 0).any() != relu
+    assert_close(folded(x), y)
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_a_relu_after_a_convolution_in_a_sequential_is_taken_in(images, rng):
+    """With a batch norm between them or without. One that follows something else stays."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(),
+        nn.Conv2d(4, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.MaxPool2d(2), nn.ReLU(),
+        nn.Sequential(nn.Conv2d(4, 4, 1)), nn.ReLU(),
+        nn.Conv2d(4, 4, 1), nn.Sigmoid(), nn.ReLU(),
+    )  # fmt: skip
+    unsettle(model, rng).eval()
+    x = Tensor(rng.standard_normal((2, 8, 9, 3)))
+    deployed = to_deploy(model, images=x if images else None)
+    assert names(deployed, nn.ReLU) == ["6", "8", "11"]
+    assert names(deployed, nn.Identity) == ["1", "2", "4"]
+    assert [conv.relu for conv in deployed.modules() if isinstance(conv, nn.Conv2d)] == [True, True, False, False]
+    assert not any(conv.relu for conv in model.modules() if isinstance(conv, nn.Conv2d)), "the original"
+    assert_close(deployed(x), model(x))
+    folded = fold_batch_norm(model)
+    assert count(folded, nn.ReLU) == count(model, nn.ReLU)
+    assert_close(folded(x), model(x))
+
+
+def test_the_relus_of_vgg_are_taken_in():
+    """Those of its convolutions; those of its linear layers stay."""
+    deployed = to_deploy(vgg.vgg11(3, hidden=4))
+    assert all(conv.relu for conv in deployed.modules() if isinstance(conv, nn.Conv2d))
+    assert names(deployed, nn.ReLU) == ["classifier.1", "classifier.4"]
+
+
+def test_layers_that_are_one_after_the_other_outside_a_sequential_are_left_alone(rng):
+    """The order in which they are assigned need not be that in which they compute."""
+
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu = nn.Conv2d(3, 3, 1), nn.ReLU()
+
+        def forward(self, x):
+            return self.conv(self.relu(x))
+
+    model = unsettle(Backwards(), rng).eval()
+    x = Tensor(rng.standard_normal((2, 4, 5, 3)))
+    assert_close(to_deploy(model)(x), model(x))
+
+
+@pytest.mark.parametrize("shared", ["conv", "relu"])
+def test_shared_layers_and_relus(shared, rng):
+    """The same convolution with a ReLU after it in one place and without in another; the same ReLU in two places."""
+    conv, relu = nn.Conv2d(4, 4, 1), nn.ReLU()
+    layers = {"conv": [conv, nn.ReLU(), conv], "relu": [conv, relu, nn.MaxPool2d(2), relu, nn.Conv2d(4, 4, 1), relu]}
+    model = unsettle(nn.Sequential(*layers[shared]), rng).eval()
+    x = Tensor(rng.standard_normal((2, 4, 6, 4)))
+    y = model(x)
+    assert_close(to_deploy(model)(x), y)
+    assert_close(to_deploy(model, images=x)(x), y)
+
+
+@both
+def test_a_relu_between_a_convolution_and_its_batch_norm(function, rng):
+    """max(X ∗ W + b, 0) and then a batch norm are not linear: there is nothing to fold."""
+    for layers in (
+        [nn.Conv2d(3, 4, 3, relu=True), nn.BatchNorm2d(4)],
+        [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)],
+    ):
+        model = unsettle(nn.Sequential(*layers), rng).eval()
+        x = Tensor(rng.standard_normal((2, 5, 6, 3)))
+        assert_close(function(model)(x), model(x))
+        assert_close(function(function(model))(x), model(x))
+
+
+class Doubled(nn.Conv2d):
+    """A convolution of one's own: what it does last is not to convolve."""
+
+    def forward(self, x, add=None, relu=False):
+        return -2 * super().forward(x, add, relu)
+
+
+def test_a_convolution_of_ones_own_keeps_its_relu(rng):
+    model = unsettle(nn.Sequential(Doubled(3, 4, 1), nn.ReLU()), rng).eval()
+    x = Tensor(rng.standard_normal((2, 4, 5, 3)))
+    assert_close(to_deploy(model)(x), model(x))
+
+
+@both
+def test_the_algorithm_stays(function):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, algorithm="winograd"), nn.BatchNorm2d(4), nn.ReLU())
+    assert function(model)[1].algorithm == "winograd"

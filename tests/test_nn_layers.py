@@ -1,5 +1,6 @@
 """Layers: each is its function with parameters and options of its own, and starts from weights of the right size."""
 
+import copy
 import inspect
 
 import numpy as np
@@ -78,6 +79,55 @@ def check_layer_against_torch(ours, theirs, array, device, *arguments):
     assert_close(x.grad, x_torch.grad.numpy().transpose(0, 2, 3, 1))
     assert_close(ours.weight.grad, theirs.weight.grad.numpy().transpose(2, 3, 1, 0))
     assert_close(ours.bias.grad, theirs.bias.grad.numpy())
+
+
+# ---- how a convolution is computed, and what follows it
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "im2col", "winograd", "naive"])
+def test_conv2d_by_every_algorithm(algorithm, device, monkeypatch):
+    """Said at first or later, it is what the function is told; and the result is the same."""
+    said = []
+
+    def conv2d(*arguments, **options):
+        said.append(options["algorithm"])
+        return function(*arguments, **options)
+
+    function = F.conv2d
+    monkeypatch.setattr(F, "conv2d", conv2d)
+    layer = nn.Conv2d(4, 6, 3, padding=1, algorithm=algorithm).to(device)
+    later = nn.Conv2d(4, 6, 3, padding=1).to(device)
+    later.load_state_dict(layer.state_dict())
+    later.algorithm = algorithm
+    x = images(device)
+    expected = oracle.conv2d(host(x), host(layer.weight), host(layer.bias), padding=1)
+    assert_close(layer(x), expected, 1e-4)
+    assert_close(later(x), layer(x), 0)
+    assert said == [algorithm] * 3
+    assert copy.deepcopy(layer).algorithm == algorithm
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("options", [{}, {"bias": False, "stride": 2, "padding_mode": "reflect"}], ids=str)
+def test_conv2d_and_what_follows(options, always, device):
+    layer, x = nn.Conv2d(4, 6, 3, padding=1, relu=always, **options).to(device), images(device)
+    plain = nn.Conv2d(4, 6, 3, padding=1, **options).to(device)
+    plain.load_state_dict(layer.state_dict())
+    y = plain(x)
+    add = Tensor(np.random.default_rng(1).standard_normal(y.shape).astype(np.float32), device=device)
+    assert (host(y + add) < -0.1).any()
+    for expected, arguments in (
+        (y, {}),
+        (F.relu(y), {"relu": True}),
+        (y + add, {"add": add}),
+        (F.relu(y + add), {"add": add, "relu": True}),
+    ):
+        assert_close(layer(x, **arguments), F.relu(expected) if always else expected, 1e-5)
+    assert_close(layer(x, add, True), F.relu(y + add), 1e-5)
+
+
+# ---- other layers
 
 
 def test_conv_transpose2d(device):
@@ -193,7 +243,9 @@ def test_options_and_defaults_are_those_of_torch(name):
     theirs = inspect.signature(getattr(torch.nn, name)).parameters
     left_out = {"device", "dtype", "padding_mode", "inplace"} - set(ours)
     expected = [(p, theirs[p].default) for p in theirs if p not in left_out]
-    assert [(p, ours[p].default) for p in ours] == expected
+    own = {"algorithm", "relu"}  # of Conv2d
+    assert [(p, ours[p].default) for p in ours if p not in own] == expected
+    assert all(ours[p].kind is inspect.Parameter.KEYWORD_ONLY for p in own & set(ours))
 
 
 # ---- repr
@@ -207,6 +259,9 @@ REPRS = {
     ),
     "Conv2d(4, 6, kernel_size=(3, 3), padding=same, bias=False, padding_mode=reflect)": lambda: nn.Conv2d(
         4, 6, 3, padding="same", bias=False, padding_mode="reflect"
+    ),
+    "Conv2d(4, 6, kernel_size=(3, 3), algorithm=winograd, relu=True)": lambda: nn.Conv2d(
+        4, 6, 3, algorithm="winograd", relu=True
     ),
     "ConvTranspose2d(4, 6, kernel_size=(3, 3))": lambda: nn.ConvTranspose2d(4, 6, 3),
     "ConvTranspose2d(4, 6, kernel_size=(3, 2), stride=2, padding=((1, 0), 0), output_padding=1, groups=2, bias=False, "
@@ -258,6 +313,11 @@ def test_initial_weights_of_layers():
         (lambda: nn.Conv2d(4, 6, 3, padding="sam"), "Conv2d: padding must be numbers, .* got 'sam'"),
         (lambda: nn.Conv2d(4, 6, 3, 2, "same"), r'Conv2d: padding="same" .* stride 1 only; got \(2, 2\)'),
         (lambda: nn.Conv2d(4, 6, 3, padding_mode="edge"), "Conv2d: padding_mode must be .* got 'edge'"),
+        (lambda: nn.Conv2d(4, 6, 3, algorithm="fft"), "^Conv2d: algorithm must be one of 'auto', .*; got 'fft'"),
+        (lambda: nn.Conv2d(4, 6, 5, algorithm="winograd"), "^Conv2d: .* 3×3 filters .*, got filters of 5×5 with"),
+        (lambda: nn.Conv2d(4, 6, 3, 2, algorithm="winograd"), r"^Conv2d: .* with stride \(2, 2\), dilation \(1, 1\)"),
+        (lambda: nn.Conv2d(4, 6, 3, dilation=2, algorithm="winograd"), r"^Conv2d: .* dilation \(2, 2\) and groups=1"),
+        (lambda: nn.Conv2d(4, 6, 3, groups=2, algorithm="winograd"), "^Conv2d: .* and groups=2"),
         (lambda: nn.ConvTranspose2d(4, 0, 3), "ConvTranspose2d: out_channels must be .* at least 1, got 0"),
         (lambda: nn.ConvTranspose2d(4, 6, 3, groups=4), "ConvTranspose2d: groups=4 must divide in_channels=4 and out_"),
         (lambda: nn.ConvTranspose2d(4, 6, 0), "ConvTranspose2d: kernel_size must be .* at least 1; got 0"),
@@ -271,3 +331,11 @@ def test_initial_weights_of_layers():
 def test_wrong_calls(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_an_algorithm_that_is_said_later_and_wrong(device):
+    layer, x = nn.Conv2d(4, 6, 3, stride=2).to(device), images(device)
+    for wrong in ("fft", "winograd"):
+        layer.algorithm = wrong
+        with pytest.raises(ValueError, match="^conv2d: algorithm"):
+            layer(x)

@@ -53,11 +53,31 @@ def test_batch_norm_without_statistics_or_affine(device):
     assert_close(layer.eval()(x), F.batch_norm(x, None, None, training=True), 0)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{}, {"momentum": None}, {"affine": False, "track_running_stats": False}], ids=str)
+@pytest.mark.parametrize(("layer", "shape"), [(nn.BatchNorm2d, (3, 6, 5, 4)), (nn.BatchNorm1d, (7, 4))], ids=str)
+def test_batch_norm_and_what_follows(layer, shape, options, training, device):
+    """The result as one by one, and the same running statistics."""
+    x, add = images(device, shape), images(device, shape)[::-1]
+    results = []
+    for follows in ({}, {"add": add}, {"relu": True}, {"add": add, "relu": True}):
+        bn = layer(4, **options).to(device).train(training)
+        results.append((bn(x, **follows), list(bn.state_dict().values())))
+    y, state = results[0]
+    for (actual, other_state), expected in zip(results, (y, y + add, F.relu(y), F.relu(y + add)), strict=True):
+        assert_close(actual, expected, 1e-5)
+        for one, other in zip(state, other_state, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert_close(bn(x, add, True), results[-1][0], 0 if options or training else 1e-5)
+
+
 def test_a_refused_batch_changes_no_state(device):
     layer = nn.BatchNorm2d(4, affine=False).to(device)
     before = layer.state_dict()
     with pytest.raises(ValueError, match="more than one value a channel"):
         layer(images(device, (1, 1, 1, 4)))
+    with pytest.raises(ValueError, match=r"^batch_norm: expected something of shape \(3, 6, 5, 4\) to add"):
+        layer(images(device), add=images(device, (3, 6, 5, 1)))
     for name, array in layer.state_dict().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from judge import assert_close, host
 
+import minidl
 from minidl import Tensor, nn
 from minidl import functional as F
 
@@ -211,3 +212,16 @@ def test_an_identity_takes_the_arguments_of_the_layer_it_stands_for():
     x = Tensor([1.0])
     assert nn.Identity(64, eps=1e-3)(x) is x
     assert repr(nn.Identity(64)) == "Identity()"
+
+
+def test_an_identity_does_what_follows(device):
+    """As the layer it stands for: x + add, and the larger of that and 0."""
+    x, add = (Tensor(np.array(values), device=device) for values in ([1.0, -2.0, 3.0], [-2.0, 1.0, 4.0]))
+    identity = nn.Identity()
+    assert identity(x, None, False) is x
+    assert_close(identity(x, add), np.array([-1.0, -1.0, 7.0]), 0)
+    assert_close(identity(x, relu=True), np.array([1.0, 0.0, 3.0]), 0)
+    assert_close(identity(x, add, True), np.array([0.0, 0.0, 7.0]), 0)
+    minidl.gradcheck(
+        lambda x, add: identity(x, add, True), [Tensor(host(t), requires_grad=True, device=device) for t in (x, add)]
+    )

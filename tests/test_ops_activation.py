@@ -1,15 +1,26 @@
 """Activations: values, derivatives, kinks, infinities, what is left far out, dtypes, wrong calls."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from curves import Curve, check_against_torch, check_curve, check_far_out, sigmoid
-from judge import assert_close, check_operator, host, leaves, separated, torch_value_and_gradients, value_and_gradients
+from judge import (
+    assert_close,
+    check_operator,
+    host,
+    leaves,
+    scattered,
+    separated,
+    torch_value_and_gradients,
+    value_and_gradients,
+)
 
 import minidl
 from minidl import Tensor
 from minidl import functional as F
+from minidl.kernels import elementwise
 
 SELU = 1.0507009873554805, 1.6732632423543772  # λ and α of Klambauer et al. 2017
 CURVES = {
@@ -161,9 +172,11 @@ def test_softplus_does_overflow_in_torch():
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", ["relu", "relu6", "hardtanh", "hardsigmoid"])
-def test_an_infinite_gradient_does_not_become_zero_where_the_slope_is(name):
-    """Ours is ∞ · 0 = NaN, PyTorch's is 0: masking by a product is ten times faster than a choice."""
+@pytest.mark.parametrize(
+    ("name", "expected"), [("relu", 0), ("relu6", np.nan), ("hardtanh", np.nan), ("hardsigmoid", np.nan)]
+)
+def test_an_infinite_gradient_where_the_slope_is_zero(name, expected):
+    """PyTorch's is 0, and so is relu's; of the others it is ∞ · 0 = NaN, for a product is faster than a choice."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     x, g = np.full(2, -5.0), np.array([np.inf, 1])
     theirs = torch.tensor(x, requires_grad=True)
@@ -171,7 +184,7 @@ def test_an_infinite_gradient_does_not_become_zero_where_the_slope_is(name):
     with np.errstate(invalid="ignore"):
         (gradient,) = minidl.grad(getattr(F, name)(ours := Tensor(x, requires_grad=True)), ours, g)
     np.testing.assert_array_equal(theirs.grad.numpy(), [0, 0])
-    np.testing.assert_array_equal(gradient.numpy(), [np.nan, 0])
+    np.testing.assert_array_equal(gradient.numpy(), [expected, 0])
 
 
 # ---- prelu
@@ -242,6 +255,35 @@ def test_raw_arrays_and_numpys_numbers(name, device, rng):
     assert raw.dtype == np.float32
     assert_close(raw, host(curve(x)), 0)
     assert_close(np.asarray(curve(np.float64(0.7))), np.asarray(curve.formula(0.7)), 1e-15)
+
+
+# ---- in pieces
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_pieces_and_threads_change_nothing_about_relu(threads, device, use_threads, monkeypatch, rng):
+    """Neither do gaps in the memory, of x or of the gradient."""
+    use_threads(threads)
+    x, g = rng.standard_normal((2, 6, 5, 4))
+    expected = [np.maximum(x, 0), g * (x > 0)]
+    monkeypatch.setattr(elementwise, "LARGE", 1)
+    monkeypatch.setattr(elementwise, "PIECE", 7)
+    for change_x, change_g in itertools.product([lambda x: x, scattered], repeat=2):
+        (leaf,), upstream = leaves([x], device), Tensor(g, device=device)
+        y = F.relu(change_x(leaf))
+        gradient = minidl.grad(y, leaf, change_g(upstream))[0]
+        for actual, whole in zip((y, gradient), expected, strict=True):
+            assert_close(actual, whole, 0)
+
+
+def test_relu_is_linear_where_it_is_differentiated(device):
+    """Its gradient is g switched on and off: differentiated to g it is switched alike, and to x it is 0."""
+    (x, g) = leaves([np.array([-1.0, 0.0, 2.0]), np.array([3.0, 4.0, 5.0])], device)
+    (gradient,) = minidl.grad(F.relu(x), [x], g, create_graph=True)
+    to_g, to_x = minidl.grad(gradient, [g, x], Tensor(np.array([7.0, 8.0, 9.0]), device=device), allow_unused=True)
+    assert host(gradient).tolist() == [0, 0, 5]
+    assert host(to_g).tolist() == [0, 0, 9]
+    assert to_x is None or host(to_x).tolist() == [0, 0, 0]
 
 
 # ---- wrong calls

@@ -1,5 +1,6 @@
 """conv2d, the two operations its gradients are made of, and conv_transpose2d."""
 
+import fakecupy
 import hard_shapes
 import numpy as np
 import oracle
@@ -10,9 +11,11 @@ from judge import (
     assert_close,
     check_operator,
     host,
+    largest_error,
     leaves,
     relative_error,
     scattered,
+    separated,
     torch_conv2d,
     torch_conv_transpose2d,
     torch_value_and_gradients,
@@ -20,8 +23,16 @@ from judge import (
 )
 
 import minidl
-from minidl import Tensor, naive
+from minidl import Tensor, backend, naive
 from minidl import functional as F
+
+
+@pytest.fixture
+def fake_gpu():
+    backend.set_gpu_module(fakecupy)
+    yield
+    backend.set_gpu_module(None)
+
 
 CONVOLUTIONS = hard_shapes.CONVOLUTIONS | hard_shapes.ONE_SIDED
 FILTERS = ["image", "filter", None]  # the layouts of x, weight and bias
@@ -129,6 +140,217 @@ def test_any_convolution_equals_its_loops(case, device):
     to_x = to_x[:, top : top + x_shape[1], left : left + x_shape[2]]
     for gradient, loops in zip(gradients, [to_x, *others], strict=True):
         assert_close(gradient, loops)
+
+
+# ---- algorithms
+
+
+@pytest.mark.parametrize("algorithm", ["im2col", "naive"])
+@pytest.mark.parametrize("name", ["padded", "dilated", "grouped", "all sides differ", "no images"])
+def test_every_algorithm_is_the_same_operator(name, algorithm, device, rng):
+    arrays, options = arrays_of(name, rng)
+    g = rng.standard_normal(oracle.conv2d(*arrays, **options).shape)
+    results = [
+        value_and_gradients(lambda *inputs, a=a: F.conv2d(*inputs, **options, algorithm=a), arrays, g, device)
+        for a in (algorithm, "auto")
+    ]
+    for actual, expected in zip(*([value, *gradients] for value, gradients in results), strict=True):
+        assert largest_error(actual, expected) <= 1e-12
+
+
+WINOGRADS = {  # images and filters of 3×3, padding: tiles that fit, that stick out, and those of the input gradient
+    "tiles of 4 that fit": ((1, 4, 8, 2), (3, 3, 2, 3), 1),
+    "tiles that stick out": ((2, 3, 5, 2), (3, 3, 2, 1), 1),
+    "not padded": ((2, 5, 4, 1), (3, 3, 1, 2), 0),
+    "padded more than the kernel": ((1, 2, 3, 2), (3, 3, 2, 2), ((3, 0), (1, 2))),
+    "one pixel": ((2, 1, 1, 3), (3, 3, 3, 2), "same"),
+    "no images": ((0, 4, 5, 2), (3, 3, 2, 3), 1),
+}
+
+
+@pytest.mark.parametrize("name", WINOGRADS)
+def test_winograd_values_gradients_and_manners(name, device, rng):
+    x_shape, weight_shape, padding = WINOGRADS[name]
+    arrays = [rng.standard_normal(shape) for shape in (x_shape, weight_shape, weight_shape[3:])]
+    expected = oracle.conv2d(*arrays, padding=1 if padding == "same" else padding)
+    convolve = lambda *inputs: F.conv2d(*inputs, padding=padding, algorithm="winograd")  # noqa: E731
+    assert largest_error(convolve(*leaves(arrays, device)), expected) <= 1e-12
+    check_operator(convolve, arrays, device)
+    check_operator(convolve, arrays[:2], device)
+
+
+def test_winograd_full_second_derivatives(device, rng):
+    arrays = [rng.standard_normal(shape) for shape in ((1, 3, 4, 2), (3, 3, 2, 2), (2,), (1, 3, 4, 2))]
+    convolve = lambda x, w, b, a: F.conv2d(x, w, b, padding=1, algorithm="winograd", add=a)  # noqa: E731
+    minidl.gradgradcheck(convolve, leaves(arrays, device), fast=device != "cpu")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", [name for name in WINOGRADS if name != "no images"])
+def test_winograd_against_torch(name, device, rng):
+    x_shape, weight_shape, padding = WINOGRADS[name]
+    arrays = [rng.standard_normal(shape) for shape in (x_shape, weight_shape, weight_shape[3:])]
+    padding = 1 if padding == "same" else padding
+
+    def ours(*inputs, **options):
+        return F.conv2d(*inputs, algorithm="winograd", **options)
+
+    check_against_torch(ours, torch_conv2d, arrays, {"padding": padding}, device)
+
+
+# ---- what follows: add and relu
+
+
+def followed(algorithm):
+    """conv2d with what follows, and the same one by one. The sum keeps away from 0, where ReLU has its kink."""
+
+    def within(x, weight, bias, add):
+        return F.conv2d(x, weight, bias, padding=1, algorithm=algorithm, add=add, relu=True)
+
+    def one_by_one(x, weight, bias, add):
+        return F.relu(F.conv2d(x, weight, bias, padding=1, algorithm=algorithm) + add)
+
+    return within, one_by_one
+
+
+def arrays_to_follow(rng, device="cpu"):
+    """x, weight, bias, and an `add` that makes all sums distinct numbers of both signs, at least 0.01 from 0."""
+    x, weight, bias = (rng.standard_normal(shape) for shape in ((2, 4, 5, 2), (3, 3, 2, 3), (3,)))
+    y = oracle.conv2d(x, weight, bias, padding=1)
+    return [x, weight, bias, separated(rng, y.shape) - y]
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "im2col", "winograd", "naive"])
+def test_what_follows_is_the_same_as_one_by_one(algorithm, device, rng):
+    arrays = arrays_to_follow(rng)
+    g = rng.standard_normal(arrays[3].shape)
+    for left_out in ((), (2,), (3,), (2, 3)):
+        given_arrays = [array for i, array in enumerate(arrays) if i not in left_out]
+
+        def call(*inputs, relu, fused, left_out=left_out):
+            inputs = iter(inputs)
+            x, weight, bias, add = (None if i in left_out else next(inputs) for i in range(4))
+            if fused:
+                return F.conv2d(x, weight, bias, padding=1, algorithm=algorithm, add=add, relu=relu)
+            y = F.conv2d(x, weight, bias, padding=1, algorithm=algorithm)
+            y = y if add is None else y + add
+            return F.relu(y) if relu else y
+
+        for relu in (False, True):
+            results = [
+                value_and_gradients(lambda *xs, f=f, r=relu: call(*xs, relu=r, fused=f), given_arrays, g, device)
+                for f in (True, False)
+            ]
+            for actual, expected in zip(*([value, *gradients] for value, gradients in results), strict=True):
+                assert largest_error(actual, expected) <= 1e-12
+
+
+@pytest.mark.parametrize("algorithm", ["im2col", "winograd"])
+def test_what_follows_gradients_and_manners(algorithm, device, rng):
+    within, _ = followed(algorithm)
+    arrays = arrays_to_follow(rng)
+    y = host(within(*leaves(arrays, "cpu")))
+    assert (y == 0).any()
+    assert (y > 0).any()
+    check_operator(within, arrays, device)
+
+
+@pytest.mark.parametrize("algorithm", ["im2col", "winograd"])
+def test_what_follows_full_second_derivatives(algorithm, device, rng):
+    within, one_by_one = followed(algorithm)
+    arrays = [array[:1] if array.ndim == 4 and len(array) == 2 else array for array in arrays_to_follow(rng)]
+    minidl.gradgradcheck(within, leaves(arrays, device), fast=device != "cpu")
+    inputs = leaves(arrays, device)
+    g = Tensor(rng.standard_normal(arrays[3].shape), requires_grad=True, device=device)
+    second = []
+    for function in (within, one_by_one):
+        first = minidl.grad(function(*inputs), inputs, g, create_graph=True)
+        total = sum(((gradient * gradient).sum() for gradient in first[1:]), (first[0] * first[0]).sum())
+        second.append(minidl.grad(total, [inputs[0], inputs[1], g]))
+    for actual, expected in zip(*second, strict=True):
+        assert largest_error(actual, expected) <= 1e-12
+
+
+def test_at_the_kink_nothing_goes_through(device):
+    """As relu: where the sum is 0 the gradient is 0, to all inputs."""
+    arrays = [np.array(values).reshape(1, 1, -1, 1) for values in ([[2.0, 3.0, 4.0]], [[1.0]], [[-2.0, -3.5, -3.0]])]
+    x, weight, add = leaves(arrays, device)
+    y = F.conv2d(x, weight, add=add, relu=True)
+    to_x, to_weight, to_add = minidl.grad(y, [x, weight, add], Tensor(np.ones(y.shape), device=device))
+    assert host(y).ravel().tolist() == [0, 0, 1]
+    assert host(to_x).ravel().tolist() == host(to_add).ravel().tolist() == [0, 0, 1]
+    assert host(to_weight).ravel().tolist() == [4]
+
+
+def test_what_is_not_finite_follows_as_in_relu(device):
+    x = Tensor(np.array([np.nan, np.inf, -np.inf, 1.0]).reshape(1, 1, 4, 1), requires_grad=True, device=device)
+    weight = Tensor(np.ones((1, 1, 1, 1)), device=device)
+    y = F.conv2d(x, weight, relu=True)
+    (gradient,) = minidl.grad(y, [x], Tensor(np.full(y.shape, 2.0), device=device))
+    np.testing.assert_array_equal(host(y).ravel(), [np.nan, np.inf, 0, 1])
+    np.testing.assert_array_equal(host(gradient).ravel(), [2, 2, 0, 2])
+
+
+def test_what_follows_in_float16_and_raw_arrays(device, rng):
+    arrays = [array.astype(np.float16) for array in arrays_to_follow(rng)]
+    within, one_by_one = followed("auto")
+    y = within(*leaves(arrays, device))
+    assert y.dtype == np.float16
+    assert_close(y, one_by_one(*leaves(arrays, device)), 0)
+    raw = within(*(x.data for x in leaves(arrays, device)))
+    assert not isinstance(raw, Tensor)
+    assert_close(raw, y, 0)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 4), (2, 3, 5, 1), (1, 3, 5, 6), (6,), (), (2, 6, 3, 5)], ids=str)
+def test_what_is_added_has_the_shape_of_the_result(shape, device):
+    """It does not broadcast: a bias is given as a bias."""
+    x, weight = Tensor(np.ones(X), device=device), Tensor(np.ones(WEIGHT), device=device)
+    message = r"^conv2d: expected something of shape \(2, 3, 5, 6\) to add to the result, got add of shape "
+    with pytest.raises(ValueError, match=message + str(shape).replace("(", r"\(").replace(")", r"\)")):
+        F.conv2d(x, weight, add=Tensor(np.ones(shape), device=device))
+
+
+def test_what_cannot_be_added(device):
+    x, weight = Tensor(np.ones(X, np.float32), device=device), Tensor(np.ones(WEIGHT, np.float32), device=device)
+    with pytest.raises(TypeError, match="^conv2d: the input is float32 and the add float64; convert one"):
+        F.conv2d(x, weight, add=Tensor(np.ones((2, 3, 5, 6)), device=device))
+    for wrong in ([[1.0]], 1.0, "x"):
+        with pytest.raises(TypeError, match=f"^conv2d: expected a Tensor or an array, got {type(wrong).__name__}"):
+            F.conv2d(x, weight, add=wrong)
+
+
+def test_what_is_added_is_on_the_same_device(fake_gpu):
+    x, weight = Tensor(np.ones(X), device="gpu"), Tensor(np.ones(WEIGHT), device="gpu")
+    for place in ("cpu", "gpu:1"):
+        with pytest.raises(minidl.DeviceError, match="^conv2d: operands on different devices: .* is on gpu:0, "):
+            F.conv2d(x, weight, add=Tensor(np.ones((2, 3, 5, 6)), device=place))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"algorithm": "fft"}, "algorithm must be one of 'auto', 'im2col', 'winograd', 'naive'; got 'fft'"),
+        ({"algorithm": None}, "algorithm must be one of .*; got None"),
+        ({"algorithm": "winograd"}, r'algorithm="winograd" computes 3×3 filters .* of 3×2 with stride \(1, 1\)'),
+        (
+            {"algorithm": "winograd", "stride": 2, "groups": 2},
+            r"algorithm=.* stride \(2, 2\), dilation \(1, 1\) and groups=2",
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_algorithms(options, message, device):
+    x = Tensor(np.ones(X), device=device)
+    weight = Tensor(np.ones((3, 2, 4 // options.get("groups", 1), 6)), device=device)
+    with pytest.raises(ValueError, match=f"^conv2d: {message}"):
+        F.conv2d(x, weight, **options)
+
+
+def test_algorithm_add_and_relu_are_keywords(device):
+    x, weight = Tensor(np.ones(X), device=device), Tensor(np.ones(WEIGHT), device=device)
+    with pytest.raises(TypeError, match="positional arguments"):
+        F.conv2d(x, weight, None, 1, 0, 1, 1, "im2col")
 
 
 # ---- padding by name

@@ -1,5 +1,7 @@
 """batch_norm, in training and in inference."""
 
+import itertools
+
 import fakecupy
 import numpy as np
 import oracle
@@ -8,9 +10,11 @@ from judge import (
     assert_close,
     check_operator,
     host,
+    largest_error,
     leaves,
     relative_error,
     scattered,
+    separated,
     torch_value_and_gradients,
     value_and_gradients,
 )
@@ -281,6 +285,172 @@ def test_raw_arrays_give_a_raw_array_where_they_are(mode, place, fake_gpu, rng):
         assert backend.is_array(y)
         assert str(backend.device_of(y)).startswith(place)
         assert_close(y, expected, 0)
+
+
+# ---- what follows: add and relu
+
+MODES = ["training", "inference"]
+
+
+def normalise(mode, device, running):
+    """batch_norm of x with weight, bias and what follows, in this mode, with running statistics of its own."""
+    statistics = [Tensor(array, device=device) for array in running]
+
+    def call(x, weight=None, bias=None, add=None, relu=False):
+        return F.batch_norm(x, *statistics, weight, bias, training=mode == "training", eps=1e-3, add=add, relu=relu)
+
+    return call
+
+
+def case_to_follow(mode, shape, rng):
+    """x, weight, bias and an `add` that makes all sums distinct numbers, at least 0.01 from 0; running statistics."""
+    (x, weight, bias), running = case(shape, rng)
+    y = host(normalise(mode, "cpu", running)(Tensor(x), Tensor(weight), Tensor(bias)))
+    return [x, weight, bias, separated(rng, shape) - y], running
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_what_follows_is_the_same_as_one_by_one(shape, mode, device, rng):
+    arrays, running = case_to_follow(mode, shape, rng)
+    g = rng.standard_normal(shape)
+    for with_affine, with_add, relu in itertools.product([True, False], repeat=3):
+        chosen = [arrays[0], *(arrays[1:3] if with_affine else []), *(arrays[3:] if with_add else [])]
+
+        def call(x, *rest, fused, affine=with_affine, add=with_add, relu=relu):
+            parameters = rest[:2] if affine else (None, None)
+            addend = rest[-1] if add else None
+            batch_norm = normalise(mode, device, running)
+            if fused:
+                return batch_norm(x, *parameters, addend, relu)
+            y = batch_norm(x, *parameters)
+            y = y if addend is None else y + addend
+            return F.relu(y) if relu else y
+
+        results = [
+            value_and_gradients(lambda *xs, f=f, c=call: c(*xs, fused=f), chosen, g, device) for f in (True, False)
+        ]
+        for actual, expected in zip(*([value, *gradients] for value, gradients in results), strict=True):
+            assert largest_error(actual, expected) <= 1e-12
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_follows_gradients_and_manners(mode, device, rng):
+    arrays, running = case_to_follow(mode, (2, 3, 4, 5), rng)
+    batch_norm = normalise(mode, device, running)
+    y = host(batch_norm(*leaves(arrays, device), relu=True))
+    assert (y == 0).any()
+    assert (y > 0).any()
+    check_operator(lambda *inputs: batch_norm(*inputs, relu=True), arrays, device)
+    check_operator(batch_norm, arrays, device)
+    check_operator(lambda x, add: batch_norm(x, add=add), [arrays[0], arrays[3]], device)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_follows_full_second_derivatives(mode, device, rng):
+    arrays, running = case_to_follow(mode, (2, 2, 3, 2), rng)
+    batch_norm = normalise(mode, device, running)
+    minidl.gradgradcheck(lambda *inputs: batch_norm(*inputs, relu=True), leaves(arrays, device), fast=device != "cpu")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_running_statistics_do_not_care_what_follows(mode, device, rng):
+    arrays, running = case_to_follow(mode, (2, 3, 4, 5), rng)
+    results = []
+    for follows in ({}, {"add": arrays[3]}, {"relu": True}, {"add": arrays[3], "relu": True}):
+        statistics = [Tensor(array, device=device) for array in running]
+        follows = {k: Tensor(v, device=device) if k == "add" else v for k, v in follows.items()}
+        F.batch_norm(Tensor(arrays[0], device=device), *statistics, training=mode == "training", **follows)
+        results.append([host(statistic) for statistic in statistics])
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_not_finite_follows_as_in_relu(mode, device):
+    """y is 0 here; the gradient of max(y + a, 0) goes where that is above 0, or NaN."""
+    zero = Tensor(np.zeros((4, 1)), device=device)
+    add = Tensor(np.array([[np.nan], [np.inf], [-np.inf], [0.0]]), requires_grad=True, device=device)
+    statistics = [Tensor(np.array([value]), device=device) for value in (0.0, 1.0)]
+    y = F.batch_norm(zero, *statistics, training=mode == "training", add=add, relu=True)
+    np.testing.assert_array_equal(host(y).ravel(), [np.nan, np.inf, 0, 0])
+    (gradient,) = minidl.grad(y, [add], Tensor(np.full((4, 1), 2.0), device=device))
+    np.testing.assert_array_equal(host(gradient).ravel(), [2, 2, 0, 0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_what_follows_keeps_the_dtype(dtype, mode, device, rng):
+    arrays, running = case_to_follow(mode, (2, 3, 4, 5), rng)
+    arrays, g = [array.astype(dtype) for array in arrays], rng.standard_normal((2, 3, 4, 5)).astype(dtype)
+    batch_norm = normalise(mode, device, [array.astype(np.float32) for array in running])
+    follow = lambda *inputs: batch_norm(*inputs, relu=True)  # noqa: E731
+    value, gradients = value_and_gradients(follow, arrays, g, device)
+    exact = value_and_gradients(follow, [array.astype(float) for array in arrays], g.astype(float), device)
+    for actual, expected in zip([value, *gradients], [exact[0], *exact[1]], strict=True):
+        assert actual.dtype == dtype
+        assert largest_error(actual, expected) < (5e-3 if dtype == np.float16 else 1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(0, 2, 3, 4), (3, 0)], ids=str)
+def test_nothing_to_add(shape, mode, device):
+    add = Tensor(np.ones(shape), requires_grad=True, device=device)
+    statistics = [Tensor(np.full(shape[-1], 5.0), device=device) for _ in range(2)]
+    y = F.batch_norm(
+        Tensor(np.ones(shape), device=device), *statistics, training=mode == "training", add=add, relu=True
+    )
+    assert y.shape == minidl.grad(y, [add], y)[0].shape == shape
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_cannot_be_added(mode, device):
+    x, statistics = Tensor(np.ones((2, 3, 4)), device=device), [Tensor(np.ones(4), device=device) for _ in range(2)]
+    call = lambda add: F.batch_norm(x, *statistics, training=mode == "training", add=add)  # noqa: E731
+    for shape in ((2, 3, 1), (4,), (), (1, 2, 3, 4)):
+        message = r"^batch_norm: expected something of shape \(2, 3, 4\) to add to the result, got add of shape \("
+        with pytest.raises(ValueError, match=message):
+            call(Tensor(np.ones(shape), device=device))
+    with pytest.raises(TypeError, match="^batch_norm: the input is float64 and the add float32; convert one"):
+        call(Tensor(np.ones((2, 3, 4), np.float32), device=device))
+    for wrong in ([[1.0]], 1.0):
+        with pytest.raises(TypeError, match=f"^batch_norm: expected a Tensor or an array, got {type(wrong).__name__}"):
+            call(wrong)
+    for statistic in statistics:
+        assert host(statistic).tolist() == [1] * 4, "a refused batch moves nothing"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_added_is_on_the_same_device(mode, fake_gpu):
+    x, statistics = Tensor(np.ones((3, 2)), device="gpu"), [Tensor(np.ones(2), device="gpu") for _ in range(2)]
+    for place in ("cpu", "gpu:1"):
+        add = Tensor(np.ones((3, 2)), device=place)
+        with pytest.raises(minidl.DeviceError, match="^batch_norm: operands on different devices: .* is on gpu:0, "):
+            F.batch_norm(x, *statistics, training=mode == "training", add=add)
+
+
+# ---- pieces and threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("mode", MODES)
+def test_pieces_and_threads_change_nothing(mode, threads, device, use_threads, monkeypatch, rng):
+    """And, with the same number of threads, not one bit."""
+    arrays, running = case_to_follow(mode, (7, 5, 3, 4), rng)
+    g = rng.standard_normal((7, 5, 3, 4))
+    follow = lambda *inputs: normalise(mode, device, running)(*inputs, relu=True)  # noqa: E731
+    expected = value_and_gradients(follow, arrays, g, device)
+    use_threads(threads)
+    monkeypatch.setattr(channels, "PIECE", 44)  # eleven rows
+    results = [value_and_gradients(follow, arrays, g, device) for _ in range(10)]
+    for value, gradients in results:
+        for actual, whole in zip([value, *gradients], [expected[0], *expected[1]], strict=True):
+            assert largest_error(actual, whole) <= 1e-12
+        for actual, first in zip([value, *gradients], [results[0][0], *results[0][1]], strict=True):
+            np.testing.assert_array_equal(actual, first)
+
+
+# ---- wrong calls
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from minidl.autograd import Function
 from minidl.gradcheck import GradcheckError
 from minidl.kernels import pooling, shares
 from minidl.operators import Check, operators
-from minidl.ops.activation import Elu, Hardsigmoid, Hardtanh, PRelu, Relu, Sigmoid, Softplus, Tanh
+from minidl.ops.activation import Elu, Hardsigmoid, Hardtanh, PRelu, Relu, ReluGradient, Sigmoid, Softplus, Tanh
 from minidl.ops.adaptive_pool import GatherFromShares, MaxOfShares, MeanOfShares, ScatterToShares, SpreadOverShares
 from minidl.ops.axes import kept_shape
 from minidl.ops.broadcast import BroadcastTo, broadcast_to, sum_to
 from minidl.ops.choice import Clip, Maximum, Minimum, Where, minimum, where
-from minidl.ops.conv import Conv2d, Conv2dInputGradient, Conv2dWeightGradient
+from minidl.ops.conv import Conv2d, Conv2dInputGradient, Conv2dReLU, Conv2dWeightGradient
 from minidl.ops.convert import Copy
 from minidl.ops.cross_entropy import SoftmaxCrossEntropy
 from minidl.ops.dropout import Dropout
@@ -50,7 +50,7 @@ from minidl.ops.gate import Gated, Hardswish, NormalCdf
 from minidl.ops.indexing import GetItem, PutItem
 from minidl.ops.loss import BinaryCrossEntropy, BoundedLogit, Huber
 from minidl.ops.matmul import MatMul
-from minidl.ops.norm import BatchNorm, FrozenBatchNorm
+from minidl.ops.norm import BatchNorm, BatchNormReLU, FrozenBatchNorm
 from minidl.ops.padding import Pad, PadWithCopies, PadWithCopiesAdjoint
 from minidl.ops.pool import AvgPool2d, AvgPool2dAdjoint, GatherWinners, LPPool2d, MaxPool2d, ScatterToWinners
 from minidl.ops.rearrange import Flip, Roll
@@ -116,8 +116,13 @@ def refused(
 
 
 def right(self, g, *wanted):
-    """What the right backward gives: to be spoilt."""
-    return RIGHT[type(self)](self, g, *wanted)
+    """What the right backward gives, to be spoilt: of its kind or, where a ReLU follows, of the kind without."""
+    kinds = [kind for kind in type(self).__mro__ if kind in RIGHT]
+    return next(RIGHT[kind] for kind in kinds if parameters(RIGHT[kind]) == 2 + len(wanted))(self, g, *wanted)
+
+
+def parameters(function):
+    return len(inspect.signature(function).parameters)
 
 
 def T(x):
@@ -230,6 +235,7 @@ def weight_from_all(self, g, x, weight):
 ACTIVATIONS = [
     Wrong("relu", Relu, "g everywhere", lambda self, g: g),
     Wrong("relu", Relu, "looks at g for y", lambda self, g: g * (g > 0)),
+    Wrong("relu", ReluGradient, "u everywhere", lambda self, u: u, order=2),
     Wrong("relu6", Hardtanh, "as if it were relu", lambda self, g, y: g * (y > self.low)),
     Wrong("hardtanh", Hardtanh, "bounds of relu6", lambda self, g, y: g * ((y > 0) & (y < 6))),
     Wrong("hardsigmoid", Hardsigmoid, "1/6 forgotten", lambda self, g, x: g * ((x > -3) & (x < 3))),
@@ -350,8 +356,8 @@ SHAPES = [
 
 
 def conv2d(change):
-    """Conv2d's backward with something changed: change(self, g, x, weight, *right gradients)."""
-    return lambda self, g, x, weight: change(self, g, x, weight, *right(self, g, x, weight))
+    """Conv2d's backward with something changed: change(self, g, x, weight, *right gradients) but that to `add`."""
+    return lambda self, g, x, weight: (*change(self, g, x, weight, *right(self, g, x, weight)[:3]), g)
 
 
 def conv2d_over(another):
@@ -403,7 +409,7 @@ def transposed_weight_from_the_wrong_input(self, u, g, weight):
 
 def transposed_without_dilation(self, u, g, weight):
     window = replace(self.window, dilation=(1, 1))
-    return Conv2d(window, self.groups)(u[:, :, :-1], weight), right(self, u, g, weight)[1]
+    return Conv2d(window, self.groups)(u[:, :, :-1], weight, None, None), right(self, u, g, weight)[1]
 
 
 def weight_as_a_constant(self, g, x, weight):
@@ -411,7 +417,28 @@ def weight_as_a_constant(self, g, x, weight):
 
 
 def second_without_dilation(self, u, x, g):
-    return right(self, u, x, g)[0], Conv2d(without_dilation(self.window), self.groups)(x, u)
+    return right(self, u, x, g)[0], Conv2d(without_dilation(self.window), self.groups)(x, u, None, None)
+
+
+def added_to_one_image(self, g, x, weight):
+    return *right(self, g, x, weight)[:3], g * (np.arange(len(g)) == 0)[:, None, None, None]
+
+
+def relu_forgotten(self, g, x, weight):
+    return right(self, g, x, weight)
+
+
+def relu_of_g(self, g, x, weight):
+    return right(self, g * (g > 0), x, weight)
+
+
+def add_after_the_relu(self, g, x, weight, y):
+    return *right(self, g, x, weight, y)[:-1], g
+
+
+def switched_afterwards(self, g, x, weight, y):
+    to_x, *others = right(self, g, x, weight)
+    return to_x * (y > 0), *others
 
 
 def assigned_rows(self, g):
@@ -429,6 +456,24 @@ def reordered(axes):
     return backward
 
 
+FOLLOWED = {  # what follows, within the operation
+    "conv2d, add": Check(
+        "conv2d and add",
+        lambda x, w, a: F.conv2d(x, w, padding=1, add=a),
+        ((2, 3, 2, 2), (3, 3, 2, 2), (2, 3, 2, 2)),
+    ),
+    "conv2d, relu": Check(
+        "conv2d, add and relu",
+        lambda x, w, a: F.conv2d(x, w, padding=1, add=a, relu=True),
+        ((2, 3, 2, 2), (3, 3, 2, 2), (2, 3, 2, 2)),
+    ),
+    "batch_norm, relu": Check(
+        "batch_norm, add and relu",
+        lambda x, w, a: F.batch_norm(x, None, None, w, training=True, eps=0.1, add=a, relu=True),
+        ((4, 2, 3), (3,), (4, 2, 3)),
+    ),
+}
+
 CONVOLUTION = [
     Wrong("conv2d", Conv2d, "= for += where windows overlap", conv2d(assigned_columns)),
     Wrong("conv2d", Conv2d, "padding forgotten: the margin not cropped", conv2d_over(lambda w: moved(w, -1))),
@@ -440,6 +485,10 @@ CONVOLUTION = [
     Wrong("conv2d", Conv2d, "weight gradient from the wrong input", conv2d(weight_from_the_wrong_input)),
     Wrong("conv2d", Conv2d, "bias gradient averaged", conv2d(bias_averaged)),
     Wrong("conv2d", Conv2d, "bias gradient of one image", conv2d(bias_of_one_image)),
+    Wrong(FOLLOWED["conv2d, add"], Conv2d, "add: gradient of one image", added_to_one_image),
+    Wrong(FOLLOWED["conv2d, relu"], Conv2dReLU, "g everywhere", relu_forgotten),
+    Wrong(FOLLOWED["conv2d, relu"], Conv2dReLU, "looks at g for y", relu_of_g),
+    Wrong(FOLLOWED["conv2d, relu"], Conv2dReLU, "add after the ReLU", add_after_the_relu),
     Wrong("conv2d", Conv2d, "weight is a constant", weight_as_a_constant, order=2),
     Wrong("conv2d", Conv2dWeightGradient, "dilation forgotten", second_without_dilation, order=2),
     Wrong("conv_transpose2d", Conv2dInputGradient, "wrong output padding", output_padding_taken_for_zeros),
@@ -560,8 +609,8 @@ def recorded_with_constants(self, g, x, weight):
 
 
 def weight_forgotten(self, g, x, weight):
-    to_x, to_weight, to_bias = right(self, g, x, weight)
-    return to_x / weight, to_weight, to_bias
+    to_x, *others = right(self, g, x, weight)
+    return to_x / weight, *others
 
 
 def from_x_itself(self, g, x, weight):
@@ -604,6 +653,10 @@ NORMALISATION = [
     Wrong("batch_norm", BatchNorm, "weight forgotten", weight_forgotten),
     Wrong("batch_norm", BatchNorm, "recorded with statistics as constants", recorded_with_constants, order=2),
     Wrong(LARGE_EPS["batch"], BatchNorm, "ε forgotten", batch_norm_without_eps),
+    Wrong(FOLLOWED["batch_norm, relu"], BatchNormReLU, "g everywhere", relu_forgotten),
+    Wrong(FOLLOWED["batch_norm, relu"], BatchNormReLU, "looks at g for y", relu_of_g),
+    Wrong(FOLLOWED["batch_norm, relu"], BatchNormReLU, "add after the ReLU", add_after_the_relu),
+    Wrong(FOLLOWED["batch_norm, relu"], BatchNormReLU, "only the gradient to x switched", switched_afterwards),
     Wrong("batch_norm", FrozenBatchNorm, "weight forgotten", weight_forgotten),
     Wrong("batch_norm", FrozenBatchNorm, "weight gradient from x, not x̂", from_x_itself),
     Wrong("layer_norm", Centre, "one projection missing: the mean of g", lambda self, g: g),

@@ -437,6 +437,18 @@ IMAGES: dict[str, Calls] = {
         (lambda d: F.conv2d(images(d), filters(d), groups=3), ValueError,
          "groups=3 must divide the 4 channels and the 8 filters"),
         *two_precisions("weight", lambda d: F.conv2d(images(d, "float32"), filters(d))),
+        (lambda d: F.conv2d(images(d), filters(d), algorithm="gemm"), ValueError,
+         "algorithm must be one of 'auto', 'im2col', 'winograd', 'naive'; got 'gemm'"),
+        (lambda d: F.conv2d(images(d), filters(d), stride=2, algorithm="winograd"), ValueError,
+         'algorithm="winograd" computes 3×3 filters with stride 1, dilation 1 and groups=1, got filters of 3×3 with '
+         'stride (2, 2), dilation (1, 1) and groups=1; "auto" uses it where it can'),
+        (lambda d: F.conv2d(images(d), filters(d), padding=1, add=zeros(d, 8)), ValueError,
+         "expected something of shape (2, 5, 6, 8) to add to the result, got add of shape (8,)"),
+        (lambda d: F.conv2d(images(d), filters(d), add=0.0), TypeError, "expected a Tensor or an array, got float"),
+        *two_precisions(
+            "add",
+            lambda d: F.conv2d(images(d, "float32"), zeros(d, 1, 1, 4, 4, dtype="float32"), add=images(d)),
+        ),
     ],
     "conv_transpose2d": [
         *no_tensor(lambda d, wrong: F.conv_transpose2d(images(d), wrong)),
@@ -534,6 +546,9 @@ NORMS: dict[str, Calls] = {
         (lambda d: F.batch_norm(images(d), np.zeros(4), np.ones(4)), TypeError,
          "running_mean must be a Tensor, for it is updated; got ndarray"),
         *two_precisions("weight", lambda d: F.batch_norm(images(d, "float32"), None, None, zeros(d, 4), training=True)),
+        (lambda d: F.batch_norm(images(d), None, None, training=True, add=zeros(d, 2, 1, 1, 4)), ValueError,
+         "expected something of shape (2, 5, 6, 4) to add to the result, got add of shape (2, 1, 1, 4)"),
+        *two_precisions("add", lambda d: F.batch_norm(images(d, "float32"), None, None, training=True, add=images(d))),
     ],
     "layer_norm": [
         *no_tensor(lambda d, wrong: F.layer_norm(wrong, 2)),
