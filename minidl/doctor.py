@@ -34,7 +34,7 @@ OPTIONAL = {
     "threadpoolctl": ("computing on several threads, and for this report's BLAS line", "fast"),
     "pytest": ("the tests", "test"),
     "hypothesis": ("the tests", "test"),
-    "torch": ("comparisons with PyTorch", "bench"),
+    "torch": ("comparisons with PyTorch", "compare"),
     "torchvision": ("comparisons with its networks", "compare"),
     "timm": ("comparisons with its networks", "compare"),
 }

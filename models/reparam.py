@@ -207,10 +207,12 @@ def _plain(module: nn.Module) -> nn.Module:
 
 
 def _fold(model: nn.Module) -> None:
-    places = Counter(id(child) for module in model.modules() for child in module.children())
+    places = _places(model)
     for parent, module in list(model.named_modules()):
         for (name, conv), (next_name, bn) in itertools.pairwise(list(module.named_children())):
             if not (isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)) or bn.running_var is None:
+                continue
+            if conv.relu:  # what the batch norm reads is not linear
                 continue
             pair = " and ".join(f"{parent}.{key}".lstrip(".") for key in (name, next_name))
             if max(places[id(conv)], places[id(bn)]) > 1:
@@ -226,11 +228,17 @@ def _fold(model: nn.Module) -> None:
             setattr(module, name, nn.Identity().eval())
 
 
+def _places(model: nn.Module) -> Counter[int]:
+    """In how many places each module stands, by its id."""
+    return Counter(id(child) for module in model.modules() for child in module.children())
+
+
 def _take_in_relus(model: nn.Module) -> None:
+    places = _places(model)
     for module in model.modules():
         layers = list(module.named_children()) if isinstance(module, nn.Sequential) else []
         for (_, conv), (name, relu) in itertools.pairwise(layers):
-            if isinstance(conv, nn.Conv2d) and isinstance(relu, nn.ReLU):
+            if type(conv) is nn.Conv2d and isinstance(relu, nn.ReLU) and places[id(conv)] == 1:
                 conv.relu = True
                 setattr(module, name, nn.Identity().eval())
 

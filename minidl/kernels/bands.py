@@ -41,11 +41,11 @@ def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0) -> list[Ba
     On a GPU, of GPU_SCRATCH.
     """
     scratch = max(scratch, CPU_SCRATCH) if xp is np else GPU_SCRATCH
-    least = threads_of(xp) if N * OH * row_bytes > NOT_WORTH_A_THREAD else 1
-    count = max(least, -(-N * OH * row_bytes // scratch))
-    if count <= max(1, N):
-        return [Band(images, slice(0, OH)) for images in parts(N, count)]
-    rows = parts(OH, -(-count // N))
+    most = max(1, scratch // max(1, row_bytes))  # rows in a band
+    least = threads_of(xp) if N * OH * row_bytes > NOT_WORTH_A_THREAD else 1  # bands
+    if N == 0 or (most >= OH and least <= N):
+        return [Band(images, slice(0, OH)) for images in parts(N, max(least, -(-N // max(1, most // OH))))]
+    rows = parts(OH, max(-(-OH // most), -(-least // N)))
     return [Band(slice(n, n + 1), part) for n in range(N) for part in rows]
 
 

@@ -99,31 +99,36 @@ def parallel(work: Callable[[Any], None], pieces: Sequence[Any], xp: Any = np) -
 
 
 def _share(work: Callable[[Any], None], pieces: Sequence[Any], helpers: int) -> None:
-    remaining = iter(pieces)  # of a sequence: each thread that asks gets another piece
+    task = [(work, iter(pieces))]  # each thread that asks the iterator gets another piece
     floating_point_errors: dict[str, Any] = {**np.geterr(), "call": np.geterrcall()}  # a setting of each thread
-
-    def drain() -> None:
-        for piece in remaining:
-            work(piece)
 
     def help_out() -> None:
         _this_thread.helps = True
         with np.errstate(**floating_point_errors):
-            drain()
+            _compute(*task[0])
 
-    futures = [_executor().submit(help_out) for _ in range(helpers)]
+    futures = _submitted(help_out, helpers)
     try:
-        drain()
+        _compute(*task[0])
     finally:
         late = [future for future in futures if not future.cancel()]  # the rest found nothing left to do
-        _wait(late)
+        for future in late:
+            future.exception()  # waits
+        task.clear()  # what was cancelled may stay in the pool's queue, and must not hold the arrays
     for future in late:
         future.result()  # raises what was raised there
 
 
-def _wait(futures: Sequence[Future[None]]) -> None:
-    for future in futures:
-        future.exception()
+def _compute(work: Callable[[Any], None], remaining: Iterator[Any]) -> None:
+    for piece in remaining:
+        work(piece)
+
+
+def _submitted(help_out: Callable[[], None], helpers: int) -> list[Future[None]]:
+    try:
+        return [_executor().submit(help_out) for _ in range(helpers)]
+    except RuntimeError:  # the main thread has ended, and Python starts no more threads
+        return []
 
 
 def _executor() -> ThreadPoolExecutor:
