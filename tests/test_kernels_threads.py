@@ -125,6 +125,31 @@ def test_an_exception_reaches_the_caller(where, use_threads):
         assert squares(50) == [i * i for i in range(50)], "and then all goes on as before"
 
 
+def test_where_the_system_starts_no_more_threads(use_threads, monkeypatch):
+    """With two of three threads, all pieces are computed when the caller goes on: also that of the other thread."""
+    use_threads(3)
+    caller, start, started, done = threading.current_thread(), threading.Thread.start, [], []
+    entered = threading.Event()
+
+    def limited(thread):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    def work(i):
+        if threading.current_thread() is caller:
+            assert entered.wait(timeout=10)
+        else:
+            entered.set()
+            time.sleep(0.1)
+        done.append(i)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    parallel(work, range(3))
+    assert sorted(done) == [0, 1, 2]
+
+
 def test_pieces_within_pieces(use_threads):
     """A piece may itself be cut: whoever computes it, nobody waits for ever."""
     use_threads(3)

@@ -1,0 +1,1 @@
+"""The cases, in the order in which they are measured: the table of whole networks first."""
