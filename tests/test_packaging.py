@@ -112,7 +112,7 @@ def test_the_version_is_in_one_place():
     assert re.fullmatch(r"\d+\.\d+\.\d+", minidl.__version__)
     assert SETUP["metadata"]["version"] == "attr: minidl.version.__version__"
     others = [path for path in sources() if path.name != "version.py" and minidl.__version__ in path.read_text()]
-    assert others == []
+    assert set(others) <= {ROOT / "benchmarks" / "README.md"}  # which says what was measured
 
 
 def test_the_installed_version_is_this_one():
