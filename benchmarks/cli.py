@@ -143,8 +143,8 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     _add_cases(parser)
     text = (
-        "only these engines (minidl) or rows of them (torch/nchw); * stands for any letters. A row that takes long to "
-        "start, torch/compiled, is measured only if it is named in full"
+        "only these rows (minidl torch/nchw), or all of an engine (torch); * stands for any letters. A row that takes "
+        "long to start, torch/compiled, is measured only if it is named in full"
     )
     parser.add_argument("--engines", nargs="+", default=["*"], metavar="NAME", help=text)
     text = f"how many each engine may use (default: the cores of this machine, {machine.cores()}; with --smoke, 1)"

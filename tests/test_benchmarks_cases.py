@@ -151,10 +151,11 @@ def test_a_pattern_without_a_case_is_an_error_with_the_closest_names():
 
 
 def test_engines_are_chosen_by_name_or_row_by_row():
-    assert registry.select(["torch/nchw", "minidl"], "cpu") == [
-        *(row for row in registry.rows("cpu") if row.startswith("minidl")),
-        "torch/nchw",
-    ]
+    assert registry.select(["torch/nchw", "minidl"], "cpu") == ["minidl", "torch/nchw"]
+    for name in ("minidl*", "torch"):
+        wanted = [row for row in registry.rows("cpu") if row.startswith(name.rstrip("*"))]
+        assert registry.select([name], "cpu") == wanted
+        assert len(wanted) > 3
     assert registry.select(["*"], "cpu") == registry.rows("cpu")
     assert "torch/tf32-on" not in registry.rows("cpu")
     assert registry.rows("gpu") == ["minidl", "minidl/im2col", "torch/tf32-off", "torch/tf32-on"]

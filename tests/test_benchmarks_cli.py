@@ -155,7 +155,7 @@ def test_results_go_to_a_file_named_after_the_machine(measured, monkeypatch, tmp
 
 def test_a_real_run_of_two_engines(tmp_path, capsys):
     output = tmp_path / "here.json"
-    arguments = ["run", "--smoke", "--cases", "conv/*", "--engines", "minidl", "naive", "--output", str(output)]
+    arguments = ["run", "--smoke", "--cases", "conv/*", "--engines", "minidl*", "naive", "--output", str(output)]
     assert cli.main(arguments) == 0, capsys.readouterr().out
     rows = results.read(output)["cases"]["conv/tiny/forward+backward"]["rows"]
     assert rows.keys() == {"minidl", "minidl/own-kernels", "minidl/im2col", "minidl/winograd", "naive"}

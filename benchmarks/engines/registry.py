@@ -35,14 +35,18 @@ def label(row: str) -> str:
 
 
 def select(patterns: Sequence[str], device: str) -> list[str]:
-    """The rows that patterns name: an engine's name, for all it has, or a row's, either with `*` for any letters.
+    """The rows that patterns name: a row's name; an engine's, for all that it has; `*` stands for any letters.
+
+    "minidl", the name of both, is the row; "minidl*" are all of them.
 
     Raises: ValueError for a pattern that matches none.
     """
     known = rows(device)
     chosen = set()
     for pattern in patterns:
-        found = [row for row in known if fnmatchcase(row, pattern) or fnmatchcase(row.partition("/")[0], pattern)]
+        found = [row for row in known if row == pattern] or [
+            row for row in known if fnmatchcase(row, pattern) or fnmatchcase(row.partition("/")[0], pattern)
+        ]
         if not found:
             near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"

@@ -20,7 +20,7 @@ import numbers
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -101,22 +101,36 @@ def parallel(work: Callable[[Any], None], pieces: Sequence[Any], xp: Any = np) -
 def _share(work: Callable[[Any], None], pieces: Sequence[Any], helpers: int) -> None:
     task = [(work, iter(pieces))]  # each thread that asks the iterator gets another piece
     floating_point_errors: dict[str, Any] = {**np.geterr(), "call": np.geterrcall()}  # a setting of each thread
+    helping: list[int] = []  # the threads that are at it
+    errors: list[BaseException] = []
+    gate = threading.Condition()
 
     def help_out() -> None:
+        with gate:
+            if not task:
+                return  # too late: all is done, or somebody failed
+            helping.append(threading.get_ident())
+            work, remaining = task[0]
         _this_thread.helps = True
-        with np.errstate(**floating_point_errors):
-            _compute(*task[0])
+        try:
+            with np.errstate(**floating_point_errors):
+                _compute(work, remaining)
+        except BaseException as error:
+            errors.append(error)
+        del work, remaining
+        with gate:
+            helping.remove(threading.get_ident())
+            gate.notify()
 
-    futures = _submitted(help_out, helpers)
+    _submit(help_out, helpers)
     try:
         _compute(*task[0])
     finally:
-        late = [future for future in futures if not future.cancel()]  # the rest found nothing left to do
-        for future in late:
-            future.exception()  # waits
-        task.clear()  # what was cancelled may stay in the pool's queue, and must not hold the arrays
-    for future in late:
-        future.result()  # raises what was raised there
+        with gate:
+            task.clear()  # who comes now comes too late, and holds none of the arrays
+            gate.wait_for(lambda: not helping)
+    if errors:
+        raise errors[0]
 
 
 def _compute(work: Callable[[Any], None], remaining: Iterator[Any]) -> None:
@@ -124,11 +138,11 @@ def _compute(work: Callable[[Any], None], remaining: Iterator[Any]) -> None:
         work(piece)
 
 
-def _submitted(help_out: Callable[[], None], helpers: int) -> list[Future[None]]:
-    try:
-        return [_executor().submit(help_out) for _ in range(helpers)]
-    except RuntimeError:  # the main thread has ended, and Python starts no more threads
-        return []
+def _submit(help_out: Callable[[], None], helpers: int) -> None:
+    """Ask so many threads for help. Not all may come: a busy system starts no more, nor does Python when it ends."""
+    with contextlib.suppress(RuntimeError):
+        for _ in range(helpers):
+            _executor().submit(help_out)
 
 
 def _executor() -> ThreadPoolExecutor:
