@@ -11,8 +11,8 @@ from benchmarks.case import EPOCH, STEP, Case
 from benchmarks.engines.work import Answer
 
 TOLERANCE = 1e-4  # the largest error allowed in float32, relative to the answer
-# Of many layers; of two training steps, of which the second begins where rounded gradients led (PyTorch in float32 is off
-# by up to 3e-3 in a ResNet-50); of many steps, which make each error grow.
+# Of many layers; of two training steps, of which the second begins where rounded gradients led (PyTorch in float32 is
+# off by up to 3e-3 in a ResNet-50); of many steps, which make each error grow.
 TOLERANCES = {"network": 1e-3, STEP: 5e-3, EPOCH: 1e-2}
 
 # The gradient to the first layer has come through all others. Where a number rounds to the other side of 0, a ReLU lets
