@@ -53,20 +53,21 @@ def convolve(x: Array, weight: Array, window: Window, groups: int, epilogue: Epi
     F = weight.shape[-1]
     OH, OW = window.output_size(H, W)
     y = xp.empty((N, OH, OW, F), dtype=xp.result_type(x.dtype, weight.dtype))
+    matrices = _matrices(weight, groups)
 
     def compute(band: Band) -> None:
         padded = window.pad(x[band.images], rows=band.rows)
         part = y[band]  # (images, rows, OW, F)
-        for channels, filters in _groups(weight, groups):
+        for channels, filters, matrix in matrices:
             columns = im2col(padded[..., channels], window)  # (band of N·OH·OW, KH·KW·C/G)
-            matrix = weight[..., filters].reshape(columns.shape[1], F // groups)  # (KH·KW·C/G, F/G)
             if groups == 1:
                 xp.matmul(columns, matrix, out=part.reshape(len(columns), F))  # (band of N·OH·OW, F)
             else:
                 part[..., filters] = (columns @ matrix).reshape(part[..., filters].shape)  # (images, rows, OW, F/G)
         epilogue.apply(part, band)
 
-    parallel(compute, bands(N, OH, OW * _bytes_a_place(weight), xp), xp)
+    # A band reads the whole weight, so there should be as much in a band as in it.
+    parallel(compute, bands(N, OH, OW * _bytes_a_place(weight), xp, scratch=weight.nbytes), xp)
     return y
 
 
@@ -76,12 +77,12 @@ def convolve_input_gradient(g: Array, weight: Array, window: Window, groups: int
     N, OH, OW, _ = g.shape
     C = weight.shape[2] * groups
     padded = xp.zeros(window.padded_shape(N, H, W, C), dtype=xp.result_type(g.dtype, weight.dtype))
+    matrices = _matrices(weight, groups)
 
     def compute(images: slice) -> None:  # whole images, for the bands of one overlap where they are added
-        for band in bands(images.stop - images.start, OH, OW * _bytes_a_place(weight), xp):
-            for channels, filters in _groups(weight, groups):
-                part = g[images][band][..., filters].reshape(-1, filters.stop - filters.start)  # (band, F/G)
-                matrix = weight[..., filters].reshape(-1, part.shape[1])  # (KH·KW·C/G, F/G)
+        for band in bands(images.stop - images.start, OH, OW * _bytes_a_place(weight), xp, scratch=weight.nbytes):
+            for channels, filters, matrix in matrices:
+                part = g[images][band][..., filters].reshape(-1, matrix.shape[1])  # (band of N·OH·OW, F/G)
                 columns = part @ matrix.T  # (band of N·OH·OW, KH·KW·C/G)
                 under = padded[images][band.images, window.rows_under(band.rows), :, channels]
                 col2im(columns, under, window)
@@ -124,6 +125,14 @@ def _bytes_a_place(weight: Array) -> int:
     """What one place of the window takes: KH·KW·C/G elements of a column matrix, and F of the result."""
     KH, KW, C, F = weight.shape
     return (KH * KW * C + F) * weight.dtype.itemsize
+
+
+def _matrices(weight: Array, groups: int) -> list[tuple[slice, slice, Array]]:
+    """Of each group the input channels, the filters, and the filters as a matrix (KH·KW·C/G, F/G)."""
+    return [
+        (channels, filters, weight[..., filters].reshape(-1, filters.stop - filters.start))
+        for channels, filters in _groups(weight, groups)
+    ]
 
 
 def _groups(weight: Array, groups: int) -> Iterator[tuple[slice, slice]]:

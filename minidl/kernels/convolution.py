@@ -12,6 +12,7 @@ import numpy as np
 from minidl import naive
 from minidl.backend import Array, array_module, device_of, to_device, to_host
 from minidl.kernels import columns, winograd
+from minidl.kernels.bands import CPU_SCRATCH
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.window import Window
 
@@ -57,9 +58,13 @@ def convolve_input_gradient(
         return window.crop(to_device(to_x, device_of(g)), H, W)
     (KH, KW), ((top, bottom), (left, right)) = window.extent, window.padding
     sides = (KH - 1 - top, KH - 1 - bottom), (KW - 1 - left, KW - 1 - right)
-    if window.stride != (1, 1) or groups > 1 or min(*sides[0], *sides[1]) < 0:
+    xp, (N, OH, OW, F) = array_module(g), g.shape
+    more_weights_than_columns = F > N * OH * OW  # to turn them around takes longer than to add columns up
+    if window.stride != (1, 1) or groups > 1 or min(*sides[0], *sides[1]) < 0 or more_weights_than_columns:
         return columns.convolve_input_gradient(g, weight, window, groups, H, W)
-    turned = array_module(weight).ascontiguousarray(weight[::-1, ::-1].swapaxes(2, 3))  # (KH, KW, F, C)
+    turned = weight[::-1, ::-1].swapaxes(2, 3)  # (KH, KW, F, C), a view
+    if weight.nbytes < CPU_SCRATCH:  # within the cache a copy takes no time, and products with it take less
+        turned = xp.ascontiguousarray(turned)
     backwards = Window(window.kernel, padding=sides, dilation=window.dilation)
     return convolve(g, turned, backwards, groups, algorithm, Epilogue())
 

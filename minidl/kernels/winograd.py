@@ -132,36 +132,30 @@ class Tiles:
 
     def filters(self, weight: Array) -> Array:
         """U (P, C, F) = (G⊗G) w, from weight (3, 3, C, F)."""
-        xp = array_module(weight)
+        if weight.strides[2] < weight.strides[3]:  # as for an input gradient; a copy would take longer than a view
+            return self.filters(weight.swapaxes(2, 3)).swapaxes(1, 2)
         _, _, C, F = weight.shape
-        U = xp.empty((self.P, C * F), dtype=weight.dtype)
-        w = weight.reshape(9, C * F)
-
-        def transform(part: slice) -> None:
-            xp.matmul(self.to_filter, w[:, part], out=U[:, part])
-
-        parallel(transform, parts(C * F, -(-U.nbytes // CPU_SCRATCH)), xp)
-        return U.reshape(self.P, C, F)
+        return _by_columns(self.to_filter, weight.reshape(9, C * F)).reshape(self.P, C, F)
 
     def filter_gradient(self, to_U: Array) -> Array:
         """∂L/∂w (3, 3, C, F) from ∂L/∂U (P, C, F): the transpose of `filters`."""
         P, C, F = to_U.shape
-        return (self.to_filter.T @ to_U.reshape(P, C * F)).reshape(3, 3, C, F)
+        return _by_columns(self.to_filter.T, to_U.reshape(P, C * F)).reshape(3, 3, C, F)
 
-    def inputs(self, x: Array, band: Band) -> Array:
+    def inputs(self, x: Array, band: Band, out: Array | None = None) -> Array:
         """V (P, T, C) = (B⊗B)ᵀ d, from the tiles of a band of images x (N, H, W, C)."""
-        return self._transformed(self.to_tile, self.of_inputs, x, band)
+        return self._transformed(self.to_tile, self.of_inputs, x, band, out)
 
-    def output_gradients(self, g: Array, band: Band) -> Array:
+    def output_gradients(self, g: Array, band: Band, out: Array | None = None) -> Array:
         """∂L/∂M (P, T, F) = (A⊗A) g, from the tiles of a band of g (N, OH, OW, F): the transpose of `write_outputs`."""
-        return self._transformed(self.to_output.T, self.of_outputs, g, band)
+        return self._transformed(self.to_output.T, self.of_outputs, g, band, out)
 
-    def _transformed(self, matrix: Array, window: Window, x: Array, band: Band) -> Array:
-        """matrix (P, K) times the windows of K elements in a band of x (N, H, W, C): (P, T, C)."""
+    def _transformed(self, matrix: Array, window: Window, x: Array, band: Band, out: Array | None) -> Array:
+        """matrix (P, K) times the windows of K elements in a band of x (N, H, W, C): (P, T, C), or (P, T·C) in out."""
         view = window.view(window.pad(x[band.images], rows=band.rows))  # (images, TH, TW, KH, KW, C)
         T, C = math.prod(view.shape[:3]), view.shape[5]
         columns = view.transpose(3, 4, 0, 1, 2, 5).reshape(matrix.shape[1], T * C)  # (K, T·C)
-        return (matrix @ columns).reshape(self.P, T, C)
+        return array_module(x).matmul(matrix, columns, out=out).reshape(self.P, T, C)
 
     def write_outputs(self, M: Array, band: Band, y: Array) -> Band:
         """(A⊗A)ᵀ M, from M (P, T, F), written to the band's outputs in y (N, OH, OW, F): which are given back."""
@@ -207,19 +201,19 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
     N, H, W, C = x.shape
     F = g.shape[3]
     tiles = Tiles(window, H, W, x)
-    P = tiles.P
+    P, TW = tiles.P, tiles.TW
     to_U = xp.zeros((P, C, F), dtype=x.dtype)
 
     def add(chunk: Band) -> None:
         images, rows = chunk.images.stop - chunk.images.start, chunk.rows.stop - chunk.rows.start
-        T = images * rows * tiles.TW
-        V = xp.empty((P, images, rows, tiles.TW, C), dtype=x.dtype)
-        to_M = xp.empty((P, images, rows, tiles.TW, F), dtype=x.dtype)
+        T = images * rows * TW
+        V, to_M = xp.empty((P, T * C), dtype=x.dtype), xp.empty((P, T * F), dtype=x.dtype)
 
         def transform(piece: Band) -> None:
-            band, here = piece.inside(chunk), (slice(None), *piece)
-            V[here] = tiles.inputs(x, band).reshape(V[here].shape)  # (P, images, rows, TW, C)
-            to_M[here] = tiles.output_gradients(g, band).reshape(to_M[here].shape)  # (P, images, rows, TW, F)
+            first, last = piece.images.start * rows + piece.rows.start, (piece.images.stop - 1) * rows + piece.rows.stop
+            band, t = piece.inside(chunk), slice(first * TW, last * TW)  # the tiles of the piece, in the chunk's order
+            tiles.inputs(x, band, out=V[:, t.start * C : t.stop * C])
+            tiles.output_gradients(g, band, out=to_M[:, t.start * F : t.stop * F])
 
         def multiply(part: slice) -> None:
             to_U[part] += V.reshape(P, T, C)[part].swapaxes(1, 2) @ to_M.reshape(P, T, F)[part]  # (part of P, C, F)
@@ -230,3 +224,15 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
     for chunk in tiles.bands(N, tiles.TH, C + F, xp, scratch=CHUNK_SCRATCH):
         add(chunk)
     return tiles.filter_gradient(to_U)
+
+
+def _by_columns(matrix: Array, x: Array) -> Array:
+    """matrix (M, K) times x (K, N): (M, N), some columns at a time. x may lie in memory in any way."""
+    xp = array_module(x)
+    y = xp.empty((len(matrix), x.shape[1]), dtype=x.dtype)
+
+    def compute(part: slice) -> None:
+        xp.matmul(matrix, xp.ascontiguousarray(x[:, part]), out=y[:, part])
+
+    parallel(compute, parts(x.shape[1], -(-max(x.nbytes, y.nbytes) // CPU_SCRATCH)), xp)
+    return y
