@@ -21,7 +21,7 @@ from minidl.kernels.threads import threads_of
 
 CPU_SCRATCH = 2 << 20  # bytes: about a core's cache
 GPU_SCRATCH = 256 << 20  # enough to fill a GPU
-NOT_WORTH_A_THREAD = 256 << 10  # bytes: cutting less in two costs more than it saves
+NOT_WORTH_A_THREAD = 1024 << 10  # bytes: cutting less in two costs more than it saves
 
 
 class Band(NamedTuple):
@@ -50,8 +50,9 @@ def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0) -> list[Ba
 
 
 def whole_images(g: Array) -> list[slice]:
-    """The images of g (N, OH, OW, C) in as many parts as there are threads; small ones in one."""
-    return parts(len(g), threads_of(array_module(g)) if g.nbytes > NOT_WORTH_A_THREAD else 1)
+    """The images of g (N, OH, OW, C) in parts that fit the cache, as many for each thread; small ones in one part."""
+    threads = threads_of(array_module(g)) if g.nbytes > NOT_WORTH_A_THREAD else 1
+    return parts(len(g), threads * -(-g.nbytes // (threads * CPU_SCRATCH)))
 
 
 def parts(n: int, count: int) -> list[slice]:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 
 from minidl.backend import Array, array_module
 from minidl.kernels.bands import parts
-from minidl.kernels.elementwise import rectify
+from minidl.kernels.elementwise import PIECE, rectify
 from minidl.kernels.threads import parallel
 
-PIECE = 1 << 17  # elements of x
 
 
 def moments(x: Array) -> tuple[Array, Array]:
@@ -32,11 +31,11 @@ def moments(x: Array) -> tuple[Array, Array]:
     def of_piece(rows: slice) -> tuple[Array, Array]:
         piece = x[rows]
         ones = xp.ones(len(piece), dtype=x.dtype)
-        centre = ones @ piece / len(piece)  # (C,): the mean, but for rounding
+        centre = xp.dot(ones, piece) / len(piece)  # (C,): the mean, but for rounding
         deviations = piece - centre
-        rest = (ones @ deviations).astype(xp.float64) / len(piece)
+        rest = xp.dot(ones, deviations).astype(xp.float64) / len(piece)
         deviations *= deviations
-        return centre + rest, (ones @ deviations).astype(xp.float64) - len(piece) * rest**2
+        return centre + rest, xp.dot(ones, deviations).astype(xp.float64) - len(piece) * rest**2
 
     means, squares = _sums(of_piece, x)
     sizes = xp.asarray([[rows.stop - rows.start] for rows in _pieces(x)], dtype=xp.float64)  # (pieces, 1)
@@ -76,7 +75,7 @@ def normalize_gradients(
         ones = xp.ones(rows.stop - rows.start, dtype=x.dtype)
         deviations = x[rows] - mean
         deviations *= g[rows]
-        return ones @ g[rows], ones @ deviations
+        return xp.dot(ones, g[rows]), xp.dot(ones, deviations)
 
     to_bias, along = (sums.sum(axis=0) for sums in _sums(of_piece, x))  # Σ g and Σ g·(x − mean): (C,), float64
     to_weight = along * inv_std

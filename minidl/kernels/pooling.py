@@ -62,39 +62,55 @@ def _accumulated(reduce: Any, arrays: Sequence[Array], out: Array) -> Array:
 def max_windows_and_winners(x: Array, window: Window) -> tuple[Array, Array]:
     """The maximum of each window of x (N, H, W, C), and which position kh·KW + kw it stood at: two (N, OH, OW, C).
 
-    Of equal elements the first wins; a NaN wins over every number, and of several the last.
+    Of equal elements the first in reading order wins; a NaN wins over every number, and of several the last.
     """
     xp = array_module(x)
-    y = max_windows(x, window)
-    N, OH, OW, C = y.shape
-    number = xp.uint8 if math.prod(window.kernel) < 256 else xp.uint32
-    winner = xp.empty(y.shape, dtype=number)
+    N, H, W, C = x.shape
+    OH, OW = window.output_size(H, W)
+    KH, KW = window.kernel
+    number = xp.uint8 if KH * KW < 256 else xp.uint32
+    y, winner = xp.empty((N, OH, OW, C), dtype=x.dtype), xp.empty((N, OH, OW, C), dtype=number)
     first_inside = _first_inside(window, OH, OW, xp).astype(number)  # (OH, OW, 1)
+    lines, rest = window.rows_and_columns()
 
     def compute(band: Band) -> None:
         padded = window.pad(x[band.images], _lowest(x), band.rows)
         best, at = y[band], winner[band]  # (images, rows, OW, C) each
-        at[...] = nowhere = np.iinfo(number).max
-        for kh, kw, rows, cols in window.positions(best.shape[1], OW):
-            # Where it differs from the maximum, −1: all bits, and so `nowhere`; elsewhere 0, and so the position.
-            differs = xp.negative((padded[:, rows, cols] != best).astype(number))  # (images, rows, OW, C)
-            xp.minimum(at, differs | number(kh * window.kernel[1] + kw), out=at)
-        if xp is not np or (at == nowhere).any():  # a NaN is equal to nothing; on a GPU, to ask would take longer
-            _find_nans(padded, window, at, nowhere)
+        in_line = [padded[:, :, cols] for _, _, _, cols in rest.positions(1, OW)]  # KW times (images, ≥ covered, OW, C)
+        of_lines, kw = xp.empty_like(in_line[0]), xp.empty(in_line[0].shape, dtype=number)
+        _first_largest(in_line, [number(k) for k in range(KW)], of_lines, kw)
+        under = [rows for _, _, rows, _ in lines.positions(best.shape[1], OW)]  # KH times the lines of each window
+        _first_largest(
+            [of_lines[:, rows] for rows in under],
+            [number(kh * KW) + kw[:, rows] for kh, rows in enumerate(under)],
+            best,
+            at,
+        )
+        if xp is not np or (best != best).any():  # on a GPU, to ask would take longer
+            _find_nans(padded, window, best, at)
         xp.maximum(at, first_inside[band.rows], out=at)  # where all is −∞, so is the margin
 
-    parallel(compute, bands(N, OH, window.stride[0] * x.shape[2] * C * x.dtype.itemsize, xp), xp)
+    parallel(compute, bands(N, OH, window.stride[0] * W * C * x.dtype.itemsize, xp), xp)
     return y, winner
 
 
-def _find_nans(padded: Array, window: Window, at: Array, nowhere: int) -> None:
-    """The last NaN of each window that has none of the numbers as its maximum, written to `at` (n, rows, OW, C)."""
+def _first_largest(arrays: Sequence[Array], numbers: Sequence[Array], best: Array, at: Array) -> None:
+    """The largest of several arrays, in `best`, and the number of the first that has it, in `at`; the numbers grow."""
+    xp = array_module(best)
+    best[...], at[...] = arrays[0], numbers[0]
+    for array, number in zip(arrays[1:], numbers[1:], strict=True):
+        xp.maximum(at, (array > best) * number, out=at)
+        xp.maximum(best, array, out=best)
+
+
+def _find_nans(padded: Array, window: Window, best: Array, at: Array) -> None:
+    """Where the maximum is NaN, the position of the window's last one, written to `at` (images, rows, OW, C)."""
     xp = array_module(at)
     last = xp.zeros_like(at)
     for kh, kw, rows, cols in window.positions(*at.shape[1:3]):
         candidate = padded[:, rows, cols]
         xp.maximum(last, (candidate != candidate) * at.dtype.type(kh * window.kernel[1] + kw), out=last)
-    at[...] = xp.where(at == nowhere, last, at)
+    at[...] = xp.where(best != best, last, at)
 
 
 def _lowest(x: Array) -> float:
