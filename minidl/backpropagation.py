@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.autograd import Edge, Function, Spec, as_tensor, checked_gradient, common_device, recording, spec_of
 from minidl.backend import CPU, Array, Device, active, array_module, as_array, device_of, gpu_module, is_array
-from minidl.kernels.elementwise import elementwise
+from minidl.kernels.elementwise import copied, elementwise
 from minidl.tensor import Leaf, Tensor, tensor_method
 
 
@@ -196,7 +196,7 @@ def _add(a: Any, b: Any) -> Any:
 def _copy(g: Any) -> Tensor:
     """g as a Tensor with memory of its own."""
     with active(_device(g)):
-        return as_tensor(g.copy())
+        return as_tensor(g.copy() if isinstance(g, Tensor) else copied(g))
 
 
 def _device(g: Any) -> Device:

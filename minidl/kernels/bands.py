@@ -16,12 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.backend import Array, array_module
 from minidl.kernels.threads import threads_of
 
 CPU_SCRATCH = 2 << 20  # bytes: about a core's cache
 GPU_SCRATCH = 256 << 20  # enough to fill a GPU
-NOT_WORTH_A_THREAD = 1024 << 10  # bytes: cutting less in two costs more than it saves
+
+# A second thread takes some 0.1 ms to be woken and to take turns at Python's interpreter lock. What is less work than this
+# is not cut in two.
+NOT_WORTH_A_THREAD = 40_000_000  # multiply-adds of a matrix product, or
+BYTE = 10  # so many for each byte that is written and read on the way
 
 
 class Band(NamedTuple):
@@ -35,24 +38,32 @@ class Band(NamedTuple):
         return Band(*(slice(a.start + b.start, a.stop + b.start) for a, b in zip(self, other, strict=True)))
 
 
-def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0) -> list[Band]:
-    """Cut N images of OH rows, row_bytes each, into bands of at most CPU_SCRATCH bytes, or `scratch` where it is more.
+def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0, row_work: int = 0) -> list[Band]:
+    """Cut N images of OH rows into bands of at most CPU_SCRATCH bytes, or `scratch` where it is more; on a GPU, of
+    GPU_SCRATCH.
 
-    On a GPU, of GPU_SCRATCH.
+    row_bytes, row_work   the bytes that are written on the way to a row, and its multiply-adds
     """
+    if not worth_threads(N * OH * row_bytes, N * OH * row_work):
+        return [Band(slice(0, N), slice(0, OH))]
     scratch = max(scratch, CPU_SCRATCH) if xp is np else GPU_SCRATCH
     most = max(1, scratch // max(1, row_bytes))  # rows in a band
-    least = threads_of(xp) if N * OH * row_bytes > NOT_WORTH_A_THREAD else 1  # bands
+    least = threads_of(xp)  # bands
     if N == 0 or (most >= OH and least <= N):
         return [Band(images, slice(0, OH)) for images in parts(N, max(least, -(-N // max(1, most // OH))))]
     rows = parts(OH, max(-(-OH // most), -(-least // N)))
     return [Band(slice(n, n + 1), part) for n in range(N) for part in rows]
 
 
-def whole_images(g: Array) -> list[slice]:
-    """The images of g (N, OH, OW, C) in parts that fit the cache, as many for each thread; small ones in one part."""
-    threads = threads_of(array_module(g)) if g.nbytes > NOT_WORTH_A_THREAD else 1
-    return parts(len(g), threads * -(-g.nbytes // (threads * CPU_SCRATCH)))
+def whole_images(nbytes: int, N: int, xp: Any) -> list[slice]:
+    """N images, of so many bytes together, in parts that fit the cache, as many for each thread; small ones in one."""
+    threads = threads_of(xp)
+    return parts(N, threads * -(-nbytes // (threads * CPU_SCRATCH)) if worth_threads(nbytes) else 1)
+
+
+def worth_threads(nbytes: int, work: int = 0) -> bool:
+    """Whether there is enough to do: bytes that are written on the way, and multiply-adds."""
+    return BYTE * nbytes + work > NOT_WORTH_A_THREAD
 
 
 def parts(n: int, count: int) -> list[slice]:

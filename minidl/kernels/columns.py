@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minidl.backend import Array, array_module
-from minidl.kernels.bands import Band, bands, parts, whole_images
+from minidl.kernels.bands import Band, bands, parts, worth_threads
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.threads import parallel, threads_of
 from minidl.kernels.window import Window
@@ -67,7 +67,7 @@ def convolve(x: Array, weight: Array, window: Window, groups: int, epilogue: Epi
         epilogue.apply(part, band)
 
     # A band reads the whole weight, so there should be as much in a band as in it.
-    parallel(compute, bands(N, OH, OW * _bytes_a_place(weight), xp, scratch=weight.nbytes), xp)
+    parallel(compute, bands(N, OH, OW * _bytes_a_place(weight), xp, weight.nbytes, OW * weight.size), xp)
     return y
 
 
@@ -80,14 +80,15 @@ def convolve_input_gradient(g: Array, weight: Array, window: Window, groups: int
     matrices = _matrices(weight, groups)
 
     def compute(images: slice) -> None:  # whole images, for the bands of one overlap where they are added
-        for band in bands(images.stop - images.start, OH, OW * _bytes_a_place(weight), xp, scratch=weight.nbytes):
+        for band in bands(images.stop - images.start, OH, OW * _bytes_a_place(weight), xp, weight.nbytes):
             for channels, filters, matrix in matrices:
                 part = g[images][band][..., filters].reshape(-1, matrix.shape[1])  # (band of N·OH·OW, F/G)
                 columns = part @ matrix.T  # (band of N·OH·OW, KH·KW·C/G)
                 under = padded[images][band.images, window.rows_under(band.rows), :, channels]
                 col2im(columns, under, window)
 
-    parallel(compute, whole_images(g), xp)
+    worth = worth_threads(N * OH * OW * _bytes_a_place(weight), N * OH * OW * weight.size)
+    parallel(compute, parts(N, threads_of(xp) if worth else 1), xp)
     return window.crop(padded, H, W)
 
 
@@ -102,7 +103,7 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window, groups: int) ->
     shape = (*window.kernel, x.shape[3] // groups, F)
     gradient = xp.zeros(shape, dtype=xp.result_type(x.dtype, g.dtype))
     # A band adds to the whole gradient, so there should be more in a band than in the gradient.
-    every = bands(N, OH, OW * _bytes_a_place(gradient), xp, scratch=2 * gradient.nbytes)
+    every = bands(N, OH, OW * _bytes_a_place(gradient), xp, 2 * gradient.nbytes, OW * gradient.size)
     shares = [every[part] for part in parts(len(every), threads_of(xp))]
     totals = [gradient, *(xp.zeros_like(gradient) for _ in shares[1:])]
 

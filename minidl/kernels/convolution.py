@@ -39,7 +39,10 @@ def convolve(x: Array, weight: Array, window: Window, groups: int, algorithm: st
     if algorithm == "naive":
         y = naive.conv2d(to_host(window.pad(x)), to_host(weight), None, window.stride, 0, window.dilation, groups)
         return epilogue.applied(to_device(y, device_of(x)))
-    if algorithm == "winograd" or (algorithm == "auto" and _winograd_is_faster(x, weight.shape[3], window, groups)):
+    if algorithm == "winograd" or (
+        algorithm == "auto"
+        and _winograd_is_faster(x, weight.shape[3], window, groups, filters_kept=winograd.is_constant(weight))
+    ):
         return winograd.convolve(x, weight, window, epilogue)
     return columns.convolve(x, weight, window, groups, epilogue)
 
@@ -89,9 +92,9 @@ def _naive_gradients(g: Array, x: Array, weight: Array, window: Window, groups: 
     return to_x, to_weight
 
 
-def _winograd_is_faster(x: Array, F: int, window: Window, groups: int) -> bool:
+def _winograd_is_faster(x: Array, F: int, window: Window, groups: int, filters_kept: bool = False) -> bool:
     """Whether "auto" is "winograd": on the host, where that was measured, and not in float16, which is too coarse."""
     if array_module(x) is not np or x.dtype == np.float16 or not winograd.applies(window, groups):
         return False
     N, H, W, C = x.shape
-    return winograd.is_faster(N, *window.output_size(H, W), C, F)
+    return winograd.is_faster(N, *window.output_size(H, W), C, F, filters_kept)

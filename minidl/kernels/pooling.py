@@ -47,15 +47,17 @@ def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float) -> Arr
         over_rows = _accumulated(reduce, rows, xp.empty_like(rows[0]))  # (images, rows, ≥ covered, C)
         _accumulated(reduce, [over_rows[:, :, cols] for _, _, _, cols in rest.positions(1, OW)], part)
 
-    parallel(compute, bands(N, OH, window.stride[0] * W * C * x.dtype.itemsize, xp), xp)
+    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp), xp)
     return y
 
 
 def _accumulated(reduce: Any, arrays: Sequence[Array], out: Array) -> Array:
     """reduce(... reduce(reduce(a, b), c) ...), in `out`."""
-    out[...] = arrays[0]
-    for array in arrays[1:]:
-        reduce(out, array, out=out)
+    so_far, *rest = arrays
+    if not rest:
+        out[...] = so_far
+    for array in rest:
+        so_far = reduce(so_far, array, out=out)
     return out
 
 
@@ -90,7 +92,7 @@ def max_windows_and_winners(x: Array, window: Window) -> tuple[Array, Array]:
             _find_nans(padded, window, best, at)
         xp.maximum(at, first_inside[band.rows], out=at)  # where all is −∞, so is the margin
 
-    parallel(compute, bands(N, OH, window.stride[0] * W * C * x.dtype.itemsize, xp), xp)
+    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp), xp)
     return y, winner
 
 
@@ -140,7 +142,7 @@ def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) 
             mask = winner[images] == kh * window.kernel[1] + kw  # (images, OH, OW, C)
             padded[images, rows, cols] += where_else_zero(mask, g[images])
 
-    parallel(compute, whole_images(g), xp)
+    parallel(compute, whole_images(_bytes_of_all(window, g), N, xp), xp)
     return window.crop(padded, H, W)
 
 
@@ -174,5 +176,15 @@ def spread_windows(g: Array, window: Window, H: int, W: int) -> Array:
         for _, _, rows, cols in window.positions(OH, OW):
             padded[images, rows, cols] += g[images]
 
-    parallel(compute, whole_images(g), array_module(g))
+    parallel(compute, whole_images(_bytes_of_all(window, g), N, array_module(g)), array_module(g))
     return window.crop(padded, H, W)
+
+
+def _bytes_a_row(window: Window, x: Array) -> int:
+    """What is written on the way to one row of the output: the lines under it, padded, and reduced, and their maxima."""
+    return 3 * window.stride[0] * x.shape[2] * x.shape[3] * x.dtype.itemsize
+
+
+def _bytes_of_all(window: Window, g: Array) -> int:
+    """What is written when each g is added at every position of its window."""
+    return math.prod(window.kernel) * g.nbytes

@@ -22,6 +22,7 @@ And a value that is not finite spreads over its tile, not over its window.
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,18 +93,28 @@ def best(OH: int, OW: int) -> Transforms:
     return min((F2, F4), key=lambda transforms: multiplications(transforms, OH, OW))
 
 
-# What it takes to transform one number, in multiply-adds of a large matrix product. Measured over 150 convolutions of
-# 4×4 to 56×56 pixels and 16 to 512 channels on one core: with these two the choice costs 1% on average.
-FILTER_COST = 80  # of the filters, which come from and go to memory: (m+2)² numbers for each channel and filter
-TILE_COST = 30  # of the tiles, in the cache: (m+2)² numbers for each channel and for each filter
+# What it takes to transform one number, in multiply-adds of a large matrix product. Measured over 180 convolutions of
+# 4×4 to 56×56 pixels, 16 to 512 channels and 1 or 8 images on two cores: with these the choice costs 1% on average.
+FILTER_COST = 120  # of the filters, which come from and go to memory: (m+2)² numbers for each channel and filter
+KEPT_FILTER_COST = 5  # of filters that have been transformed, and only come from memory
+TILE_COST = 50  # of the tiles, in the cache: (m+2)² numbers for each channel and for each filter
 
 
-def is_faster(N: int, OH: int, OW: int, C: int, F: int) -> bool:
+def is_faster(N: int, OH: int, OW: int, C: int, F: int, filters_kept: bool = False) -> bool:
     """Whether it should take less time than im2col: whether it saves more multiplications than it has other work."""
     transforms = best(OH, OW)
     transformed = multiplications(transforms, OH, OW)  # numbers, for each image and channel
     saved = N * (9 * OH * OW - transformed) * C * F
-    return saved > FILTER_COST * (transforms.m + 2) ** 2 * C * F + TILE_COST * N * transformed * (C + F)
+    filter_cost = KEPT_FILTER_COST if filters_kept else FILTER_COST
+    return saved > filter_cost * (transforms.m + 2) ** 2 * C * F + TILE_COST * N * transformed * (C + F)
+
+
+_kept: dict[tuple[int, int], Array] = {}  # U of each constant weight, by the weight's id and P
+
+
+def is_constant(weight: Array) -> bool:
+    """Whether this is a NumPy array that nobody can write to, as `models.to_deploy` makes of weights."""
+    return isinstance(weight, np.ndarray) and weight.base is None and not weight.flags.writeable
 
 
 class Tiles:
@@ -126,16 +137,29 @@ class Tiles:
             array_module(like).asarray(matrix, dtype=like.dtype) for matrix in transforms[1:]
         )
 
-    def bands(self, N: int, rows: int, channels: int, xp: Any, scratch: int = 0) -> list[Band]:
-        """Bands of tiles, which have `channels` numbers for each element of a tile."""
-        return bands(N, rows, self.TW * self.P * channels * self.to_tile.dtype.itemsize, xp, scratch)
+    def bands(self, N: int, rows: int, C: int, F: int, xp: Any, scratch: int = 0) -> list[Band]:
+        """Bands of tiles, of which C + F channels are transformed and multiplied."""
+        of_row = self.TW * self.P
+        return bands(N, rows, of_row * (C + F) * self.to_tile.dtype.itemsize, xp, scratch, of_row * C * F)
+
+    def places(self, band: Band, rows: int) -> slice:
+        """Where the tiles of a band lie among those of all images, each of so many rows of tiles."""
+        first, last = band.images.start * rows + band.rows.start, (band.images.stop - 1) * rows + band.rows.stop
+        return slice(first * self.TW, last * self.TW)
 
     def filters(self, weight: Array) -> Array:
-        """U (P, C, F) = (G⊗G) w, from weight (3, 3, C, F)."""
+        """U (P, C, F) = (G⊗G) w, from weight (3, 3, C, F). That of a constant is kept as long as the constant lives."""
         if weight.strides[2] < weight.strides[3]:  # as for an input gradient; a copy would take longer than a view
             return self.filters(weight.swapaxes(2, 3)).swapaxes(1, 2)
+        key = id(weight), self.P
+        if is_constant(weight) and key in _kept:
+            return _kept[key]
         _, _, C, F = weight.shape
-        return _by_columns(self.to_filter, weight.reshape(9, C * F)).reshape(self.P, C, F)
+        U = _by_columns(self.to_filter, weight.reshape(9, C * F)).reshape(self.P, C, F)
+        if is_constant(weight):
+            _kept[key] = U
+            weakref.finalize(weight, _kept.pop, key, None)
+        return U
 
     def filter_gradient(self, to_U: Array) -> Array:
         """∂L/∂w (3, 3, C, F) from ∂L/∂U (P, C, F): the transpose of `filters`."""
@@ -180,15 +204,44 @@ def convolve(x: Array, weight: Array, window: Window, epilogue: Epilogue) -> Arr
     tiles = Tiles(window, H, W, x)
     U = tiles.filters(weight)  # (P, C, F)
     y = xp.empty((N, tiles.OH, tiles.OW, F), dtype=x.dtype)
+    T = N * tiles.TH * tiles.TW
+    if C * F > T * (C + F):
+        _with_few_tiles(tiles, x, U, epilogue, y)
+        return y
 
     def compute(band: Band) -> None:
-        M = tiles.inputs(x, band) @ U  # (P, T, C) times (P, C, F): (P, T, F)
+        M = tiles.inputs(x, band) @ U  # (P, T of the band, C) times (P, C, F): (P, T of the band, F)
         written = tiles.write_outputs(M, band, y)
         epilogue.apply(y[written], written)
 
     # A band reads all filters, so there should be more in a band than a few rows for them to be multiplied with.
-    parallel(compute, tiles.bands(N, tiles.TH, C + F, xp, scratch=U.nbytes // 2), xp)
+    parallel(compute, tiles.bands(N, tiles.TH, C, F, xp, scratch=U.nbytes // 2), xp)
     return y
+
+
+def _with_few_tiles(tiles: Tiles, x: Array, U: Array, epilogue: Epilogue, y: Array) -> None:
+    """The convolution where filters take more memory than tiles: threads share the tiles, then the P products, of which
+    each reads filters that no other reads, and then the tiles again."""
+    xp, N = array_module(x), len(x)
+    P, C, F = U.shape
+    T = N * tiles.TH * tiles.TW
+    V, M = xp.empty((P, T * C), dtype=x.dtype), xp.empty((P, T, F), dtype=x.dtype)
+
+    def transform(band: Band) -> None:
+        t = tiles.places(band, tiles.TH)
+        tiles.inputs(x, band, out=V[:, t.start * C : t.stop * C])
+
+    def multiply(part: slice) -> None:
+        xp.matmul(V.reshape(P, T, C)[part], U[part], out=M[part])
+
+    def write(band: Band) -> None:
+        written = tiles.write_outputs(M[:, tiles.places(band, tiles.TH)], band, y)
+        epilogue.apply(y[written], written)
+
+    every = tiles.bands(N, tiles.TH, C, F, xp)
+    parallel(transform, every, xp)
+    parallel(multiply, parts(P, 4 * threads_of(xp)), xp)
+    parallel(write, every, xp)
 
 
 def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
@@ -201,27 +254,26 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
     N, H, W, C = x.shape
     F = g.shape[3]
     tiles = Tiles(window, H, W, x)
-    P, TW = tiles.P, tiles.TW
+    P = tiles.P
     to_U = xp.zeros((P, C, F), dtype=x.dtype)
 
     def add(chunk: Band) -> None:
         images, rows = chunk.images.stop - chunk.images.start, chunk.rows.stop - chunk.rows.start
-        T = images * rows * TW
+        T = images * rows * tiles.TW
         V, to_M = xp.empty((P, T * C), dtype=x.dtype), xp.empty((P, T * F), dtype=x.dtype)
 
         def transform(piece: Band) -> None:
-            first, last = piece.images.start * rows + piece.rows.start, (piece.images.stop - 1) * rows + piece.rows.stop
-            band, t = piece.inside(chunk), slice(first * TW, last * TW)  # the tiles of the piece, in the chunk's order
+            band, t = piece.inside(chunk), tiles.places(piece, rows)
             tiles.inputs(x, band, out=V[:, t.start * C : t.stop * C])
             tiles.output_gradients(g, band, out=to_M[:, t.start * F : t.stop * F])
 
         def multiply(part: slice) -> None:
             to_U[part] += V.reshape(P, T, C)[part].swapaxes(1, 2) @ to_M.reshape(P, T, F)[part]  # (part of P, C, F)
 
-        parallel(transform, tiles.bands(images, rows, C + F, xp), xp)
+        parallel(transform, tiles.bands(images, rows, C, F, xp), xp)
         parallel(multiply, parts(P, 4 * threads_of(xp)), xp)
 
-    for chunk in tiles.bands(N, tiles.TH, C + F, xp, scratch=CHUNK_SCRATCH):
+    for chunk in tiles.bands(N, tiles.TH, C, F, xp, scratch=CHUNK_SCRATCH):
         add(chunk)
     return tiles.filter_gradient(to_U)
 
