@@ -8,6 +8,8 @@ its gradient is complete.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from minidl.autograd import Edge, Function, Spec, as_tensor, checked_gradient, common_device, recording, spec_of
 from minidl.backend import CPU, Array, Device, active, array_module, as_array, device_of, gpu_module, is_array
-from minidl.kernels.elementwise import copied, elementwise
+from minidl.kernels.elementwise import added, copied
 from minidl.tensor import Leaf, Tensor, tensor_method
 
 
@@ -46,7 +48,7 @@ def backward(
             if leaf.grad is None:
                 leaf.grad = _copy(g)  # an array each: an op such as a + b hands the same one to both its inputs
             else:
-                leaf.grad = as_tensor(_add(g, leaf.grad if create_graph else leaf.grad.data))
+                leaf.grad = as_tensor(_sum([g, leaf.grad if create_graph else leaf.grad.data]))
 
 
 def grad(
@@ -107,7 +109,7 @@ def _backpropagate(
     Sources are visited in topological order, so each Function's backward is called once, when its gradient is
     complete. Gradients are raw arrays, or Tensors when the pass itself is recorded (create_graph).
     """
-    arriving: dict[Leaf | Function, dict[int, Any]] = {}  # for each source, output index -> gradient so far
+    arriving: dict[Leaf | Function, dict[int, list[Any]]] = {}  # for each source, output index -> all that has arrived
     for y, g in zip(outputs, gradients, strict=True):
         _accumulate(arriving, Edge(y._source, y._index), _upstream(y, g, create_graph))
     order = _topological_order([y._source for y in outputs])
@@ -124,7 +126,7 @@ def _backpropagate(
     found = {}
     with recording(create_graph):
         for source in order:
-            complete = arriving.pop(source, {})
+            complete = {index: _sum(gradients) for index, gradients in arriving.pop(source, {}).items()}
             for index, g in complete.items():
                 if source in targets and (wanted is None or Edge(source, index) in wanted):
                     found[Edge(source, index)] = g
@@ -181,16 +183,17 @@ def _on_a_path_to(targets: set[Any], order: Sequence[Any]) -> set[Any]:
     return leading
 
 
-def _accumulate(arriving: dict[Any, dict[int, Any]], edge: Edge, g: Any) -> None:
-    """Add g to what has arrived at `edge`. Never in place: g may be shared with another edge."""
-    so_far = arriving.setdefault(edge.source, {})
-    so_far[edge.output] = _add(so_far[edge.output], g) if edge.output in so_far else g
+def _accumulate(arriving: dict[Any, dict[int, list[Any]]], edge: Edge, g: Any) -> None:
+    """Put g to what has arrived at `edge`."""
+    arriving.setdefault(edge.source, {}).setdefault(edge.output, []).append(g)
 
 
-def _add(a: Any, b: Any) -> Any:
-    """a + b, computed on the device they are on."""
-    with active(_device(a)):
-        return a + b if isinstance(a, Tensor) else elementwise(array_module(a).add, a, b)
+def _sum(gradients: list[Any]) -> Any:
+    """The sum of what has arrived, in that order. Never in place: others may share them."""
+    if len(gradients) == 1:
+        return gradients[0]
+    with active(_device(gradients[0])):
+        return functools.reduce(operator.add, gradients) if isinstance(gradients[0], Tensor) else added(gradients)
 
 
 def _copy(g: Any) -> Tensor:

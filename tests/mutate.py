@@ -37,6 +37,7 @@ TESTS = {
     "minidl/kernels/columns.py": ["kernels", "kernels_convolution", "ops_conv", "ops_unfold"],
     "minidl/kernels/epilogue.py": ["kernels_winograd", "kernels_convolution", "ops_conv"],
     "minidl/kernels/elementwise.py": ["kernels_elementwise", "ops_activation"],
+    "minidl/kernels/tiles.py": ["kernels_winograd", "kernels_convolution"],
     "minidl/kernels/window.py": ["kernels", "ops_conv", "ops_pool"],
     "minidl/kernels/pooling.py": ["kernels", "ops_pool", "ops_adaptive_pool"],
     "minidl/kernels/channels.py": ["kernels", "ops_norm", "ops_samplenorm"],

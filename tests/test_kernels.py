@@ -184,9 +184,17 @@ def test_bands_cover_the_output_once_in_order_and_fit_the_scratch(
 
 def test_little_is_one_band(use_threads):
     use_threads(4)
-    least = bands.NOT_WORTH_A_THREAD
+    least = bands.NOT_WORTH_A_THREAD // bands.BYTE
     assert [len(bands.bands(4, 8, size // 32, np)) for size in (least, 2 * least)] == [1, 4]
-    assert [len(bands.whole_images(np.zeros((4, size // 4), np.uint8))) for size in (least, 2 * least)] == [1, 4]
+    assert [len(bands.whole_images(size, 4, np)) for size in (least, 2 * least)] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "work", "expected"), [(0, 40_000_000, False), (0, 40_000_001, True), (4_000_001, 0, True)]
+)
+def test_bytes_and_multiply_adds_are_worth_a_thread(nbytes, work, expected):
+    assert bands.worth_threads(nbytes, work) == expected
+    assert len(bands.bands(1, 2, nbytes // 2, fakecupy, row_work=-(-work // 2))) == 1
 
 
 def test_on_a_gpu_bands_are_larger(use_threads):
@@ -367,11 +375,28 @@ def test_gradients_of_a_normalisation_in_pieces(M, device, rng):
     mean, inv_std = x.mean(axis=0), 1 / x.std(axis=0)
     normalized = (x - mean) * inv_std
     given = [to_device(array, as_device(device)) for array in (g, x, mean, inv_std, weight)]
-    to_x, to_weight, to_bias = channels.normalize_gradients(*given)
+    to_x, to_weight, to_bias, used = channels.normalize_gradients(*given)
+    assert used is given[0]
     assert_close(to_bias, g.sum(axis=0), 1e-10)
     assert_close(to_weight, (g * normalized).sum(axis=0), 1e-10)
     along = normalized * (g * normalized).mean(axis=0)
     assert_close(to_x, weight * inv_std * (g - g.mean(axis=0) - along), 1e-10)
+
+
+@pytest.mark.parametrize("M", PIECES[1:])
+def test_gradients_of_a_normalisation_and_a_relu_in_pieces(M, device, rng):
+    """They are those of the normalisation alone, of g where the output is not 0."""
+    g, x, y = rng.standard_normal((3, M, 4))
+    y[y < 0] = 0
+    weight, mean, inv_std = rng.standard_normal(4), x.mean(axis=0), 1 / x.std(axis=0)
+    before = g.copy()
+    given = [to_device(array, as_device(device)) for array in (g, x, mean, inv_std, weight, y)]
+    results = channels.normalize_gradients(*given)
+    given[0] = to_device(np.where(y > 0, g, 0), as_device(device))
+    expected = channels.normalize_gradients(*given[:5])
+    for actual, right in zip(results, expected, strict=True):
+        assert (host(actual) == host(right)).all()
+    assert (g == before).all()
 
 
 def test_many_pieces_are_added_up_exactly(device):

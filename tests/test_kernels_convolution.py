@@ -19,7 +19,7 @@ from minidl.backend import device as as_device
 from minidl.backend import to_device
 from minidl.data import ArrayDataset, DataLoader
 from minidl.data.digits import load_digits
-from minidl.kernels import bands, channels, columns, convolution, elementwise, products, winograd
+from minidl.kernels import bands, channels, columns, convolution, elementwise, tiles, winograd
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.window import Window, pair, sides
 from minidl.optim import SGD
@@ -234,9 +234,8 @@ MANY_ROWS = (3, 13, 9, 4), (3, 2, 2, 6), {"stride": (2, 1), "padding": ((1, 2), 
 def tiny_pieces(monkeypatch, scratch):
     for name in ("CPU_SCRATCH", "GPU_SCRATCH"):
         monkeypatch.setattr(bands, name, scratch)
-    for module in (bands, products):
-        monkeypatch.setattr(module, "NOT_WORTH_A_THREAD", 0)
-    monkeypatch.setattr(winograd, "CPU_SCRATCH", scratch)
+    monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(tiles, "CPU_SCRATCH", scratch)
     monkeypatch.setattr(winograd, "CHUNK_SCRATCH", 3 * scratch)
     for module in (channels, elementwise):
         monkeypatch.setattr(module, "PIECE", max(1, scratch // 8))

@@ -6,7 +6,7 @@ from judge import host, largest_error
 
 from minidl.backend import device as as_device
 from minidl.backend import to_device
-from minidl.kernels import products
+from minidl.kernels import bands
 from minidl.kernels.products import product
 
 SHAPES = [
@@ -27,7 +27,7 @@ SHAPES = [
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize(("a", "b"), SHAPES, ids=str)
 def test_it_is_the_product(a, b, threads, device, use_threads, monkeypatch, rng):
-    monkeypatch.setattr(products, "NOT_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     use_threads(threads)
     a, b = rng.standard_normal(a), rng.standard_normal(b)
     for left in (a, a[..., ::-1].copy()[..., ::-1]):

@@ -13,10 +13,10 @@ from judge import host, largest_error
 
 from minidl.backend import array_module, to_device
 from minidl.backend import device as as_device
-from minidl.kernels import bands, columns, convolution, winograd
+from minidl.kernels import bands, columns, convolution, tiles, winograd
 from minidl.kernels.epilogue import Epilogue
+from minidl.kernels.tiles import F2, F4
 from minidl.kernels.window import Window
-from minidl.kernels.winograd import F2, F4
 
 ONE = (1, 1), (1, 1)
 
@@ -57,7 +57,7 @@ def on(device, arrays):
 
 
 def only(monkeypatch, transforms):
-    monkeypatch.setattr(winograd, "best", lambda OH, OW: transforms)
+    monkeypatch.setattr(tiles, "best", lambda OH, OW: transforms)
 
 
 @functools.cache
@@ -123,7 +123,15 @@ def test_every_padding(padding, transforms, device, monkeypatch):
 
 @pytest.mark.parametrize(
     ("x_shape", "F"),
-    [((2, 5, 6, 1), 3), ((2, 5, 6, 3), 1), ((3, 5, 6, 1), 1), ((0, 5, 6, 2), 3), ((5, 2, 3, 4), 5), ((2, 5, 6, 0), 3)],
+    [
+        ((2, 5, 6, 1), 3),
+        ((2, 5, 6, 3), 1),
+        ((3, 5, 6, 1), 1),
+        ((0, 5, 6, 2), 3),
+        ((5, 2, 3, 4), 5),
+        ((2, 5, 6, 0), 3),
+        ((2, 5, 6, 30), 20),
+    ],
     ids=str,
 )
 def test_every_count(x_shape, F, device):
@@ -175,17 +183,19 @@ def test_an_epilogue_reaches_every_output_once(device):
 # --------------------------------------------------------------------------------------------------- pieces and threads
 
 MANY_TILES = (3, 22, 9, 5), 6  # six rows of tiles in each image
+FEW_TILES = (2, 9, 9, 70), 60  # 18, of less memory than the filters
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("scratch", [1, 4000, 40_000, 1 << 30])  # a row of tiles, rows, an image, all of them
-def test_bands_and_threads_change_nothing(scratch, threads, device, use_threads, monkeypatch):
-    arrays = arrays_for(*MANY_TILES)
+@pytest.mark.parametrize("shapes", [MANY_TILES, FEW_TILES], ids=["many", "few"])
+def test_bands_and_threads_change_nothing(shapes, scratch, threads, device, use_threads, monkeypatch):
+    arrays = arrays_for(*shapes)
     use_threads(1)
     expected = all_three(*arrays)
     for name in ("CPU_SCRATCH", "GPU_SCRATCH"):
         monkeypatch.setattr(bands, name, scratch)
-    monkeypatch.setattr(winograd, "CPU_SCRATCH", scratch)
+    monkeypatch.setattr(tiles, "CPU_SCRATCH", scratch)
     monkeypatch.setattr(winograd, "CHUNK_SCRATCH", 3 * scratch)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     use_threads(threads)
@@ -200,11 +210,12 @@ def test_the_same_threads_give_the_same_bits(threads, use_threads, monkeypatch):
     monkeypatch.setattr(winograd, "CHUNK_SCRATCH", 12_000)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     use_threads(threads)
-    arrays = arrays_for(*MANY_TILES, dtype=np.float32)
-    first = all_three(*arrays)
-    for _ in range(25):
-        for again, once in zip(all_three(*arrays), first, strict=True):
-            np.testing.assert_array_equal(again, once)
+    for shapes in (MANY_TILES, FEW_TILES):
+        arrays = arrays_for(*shapes, dtype=np.float32)
+        first = all_three(*arrays)
+        for _ in range(25):
+            for again, once in zip(all_three(*arrays), first, strict=True):
+                np.testing.assert_array_equal(again, once)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -306,16 +317,65 @@ def test_what_it_applies_to(window, groups, expected):
 
 def test_multiplications():
     """A quarter of the 9 for each output, where tiles fit; and those of whole tiles where they stick out."""
-    assert winograd.multiplications(F4, 8, 12) == 8 * 12 * 9 / 4
-    assert winograd.multiplications(F2, 8, 12) == 8 * 12 * 4
-    assert winograd.multiplications(F4, 5, 1) == 2 * 36
-    assert winograd.multiplications(F2, 5, 1) == 3 * 16
+    assert tiles.multiplications(F4, 8, 12) == 8 * 12 * 9 / 4
+    assert tiles.multiplications(F2, 8, 12) == 8 * 12 * 4
+    assert tiles.multiplications(F4, 5, 1) == 2 * 36
+    assert tiles.multiplications(F2, 5, 1) == 3 * 16
+
+
+@pytest.fixture
+def transformed(monkeypatch):
+    """The shapes of the weights that were transformed."""
+    shapes = []
+    by_columns = tiles._by_columns
+    monkeypatch.setattr(tiles, "_by_columns", lambda matrix, x: shapes.append(x.shape) or by_columns(matrix, x))
+    return shapes
+
+
+def constant(weight):
+    weight = weight.copy()
+    weight.flags.writeable = False
+    return weight
+
+
+def test_filters_of_a_constant_are_transformed_once(transformed):
+    """For each kind of tile; and what is kept goes when the weight goes."""
+    x, weight, bias, _ = arrays_for((2, 8, 8, 4), 3)
+    kept, before = constant(weight), len(tiles._kept)
+    for image in (x, x[:, :, :2], x, x[:, :, :2]):  # F(4×4), F(2×2)
+        y = winograd.convolve(image, kept, window(), Epilogue(bias))
+        np.testing.assert_array_equal(y, winograd.convolve(image, weight, window(), Epilogue(bias)))
+    assert len(transformed) == 2 + 4
+    assert len(tiles._kept) == before + 2
+    del kept
+    assert len(tiles._kept) == before
+
+
+def test_only_what_nobody_can_write_to_is_a_constant(transformed):
+    x, weight, _, _ = arrays_for((2, 8, 8, 4), 3)
+    view = weight[:]
+    view.flags.writeable = False
+    assert [tiles.is_constant(array) for array in (weight, view, constant(weight))] == [False, False, True]
+    for array in (weight, view):
+        first = winograd.convolve(x, array, window(), Epilogue())
+        weight *= 2
+        np.testing.assert_array_equal(winograd.convolve(x, array, window(), Epilogue()), 2 * first)
+    assert len(transformed) == 4
+
+
+def test_a_constant_that_is_made_writable_again_is_none(transformed):
+    x, weight, _, _ = arrays_for((2, 8, 8, 4), 3)
+    kept = constant(weight)
+    first = winograd.convolve(x, kept, window(), Epilogue())
+    kept.flags.writeable = True
+    kept *= 2
+    np.testing.assert_array_equal(winograd.convolve(x, kept, window(), Epilogue()), 2 * first)
 
 
 @given(OH=st.integers(1, 40), OW=st.integers(1, 40))
 def test_the_best_tiles_take_the_fewest_multiplications(OH, OW):
-    two, four = (winograd.multiplications(transforms, OH, OW) for transforms in (F2, F4))
-    assert winograd.best(OH, OW) is (F2 if two <= four else F4)
+    two, four = (tiles.multiplications(transforms, OH, OW) for transforms in (F2, F4))
+    assert tiles.best(OH, OW) is (F2 if two <= four else F4)
 
 
 @pytest.mark.parametrize(

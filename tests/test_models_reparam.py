@@ -9,7 +9,7 @@ from judge import assert_close, relative_error
 from torch_twin import unsettle
 
 import minidl
-from minidl import Tensor, nn
+from minidl import Tensor, nn, optim
 from minidl import functional as F
 from models import cifar_resnet, preact_resnet, repvgg, resnet, vgg
 from models.googlenet import googlenet, inception_small
@@ -347,6 +347,24 @@ def test_a_second_time_changes_nothing(function, build, rng):
     assert not own & {id(parameter) for parameter in twice.parameters()}, "not a copy"
 
 
+def test_weights_in_deploy_form_are_constants_that_can_be_replaced(rng):
+    """Nobody can write to them; an assignment, an optimizer or other weights put new arrays in their place."""
+    model = unsettle(NETWORKS["repvgg_small"][0](), rng)
+    deployed, x = to_deploy(model), Tensor(rng.standard_normal(NETWORKS["repvgg_small"][1]))
+    for parameter in deployed.parameters():
+        with pytest.raises(ValueError, match="read-only"):
+            parameter.data[...] = 0
+    y = deployed(x).numpy()
+    deployed.load_state_dict({key: 2 * array for key, array in deployed.state_dict().items()})
+    assert not np.allclose(deployed(x).numpy(), y)
+    parameters = list(deployed.parameters())
+    before = [parameter.numpy().copy() for parameter in parameters]
+    deployed(x).sum().backward()
+    optim.SGD(parameters, lr=0.1).step()
+    assert all((p.numpy() != old).any() for p, old in zip(parameters, before, strict=True))
+    assert all(p.data.flags.writeable for p in model.parameters())
+
+
 @both
 @pytest.mark.parametrize("name", list(NETWORKS)[:4])
 def test_the_original_stays_as_it_is(name, function, rng):
@@ -367,6 +385,7 @@ def test_the_original_stays_as_it_is(name, function, rng):
     assert not any(module.training for module in copy.modules())
     assert all(p.grad is None and p.requires_grad for p in copy.parameters())
     for parameter in copy.parameters():
+        parameter.data.flags.writeable = True  # in deploy form it is a constant
         parameter.data[...] = np.nan
     for key, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[key])

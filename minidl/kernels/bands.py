@@ -21,8 +21,8 @@ from minidl.kernels.threads import threads_of
 CPU_SCRATCH = 2 << 20  # bytes: about a core's cache
 GPU_SCRATCH = 256 << 20  # enough to fill a GPU
 
-# A second thread takes some 0.1 ms to be woken and to take turns at Python's interpreter lock. What is less work than this
-# is not cut in two.
+# A second thread takes some 0.1 ms to be woken and to take turns at Python's interpreter lock. What is no more work
+# than this is not cut in two.
 NOT_WORTH_A_THREAD = 40_000_000  # multiply-adds of a matrix product, or
 BYTE = 10  # so many for each byte that is written and read on the way
 

@@ -11,9 +11,8 @@ from collections.abc import Callable
 
 from minidl.backend import Array, array_module
 from minidl.kernels.bands import parts
-from minidl.kernels.elementwise import PIECE, rectify
+from minidl.kernels.elementwise import PIECE, rectify, where_else_zero
 from minidl.kernels.threads import parallel
-
 
 
 def moments(x: Array) -> tuple[Array, Array]:
@@ -62,24 +61,31 @@ def affine(x: Array, scale: Array, shift: Array, add: Array | None = None, relu:
 
 
 def normalize_gradients(
-    g: Array, x: Array, mean: Array, inv_std: Array, weight: Array, needs_x: bool = True
-) -> tuple[Array | None, Array, Array]:
+    g: Array, x: Array, mean: Array, inv_std: Array, weight: Array, y: Array | None = None, needs_x: bool = True
+) -> tuple[Array | None, Array, Array, Array]:
     """Gradients to x, weight and bias, when mean and inv_std were computed from x itself (Ioffe & Szegedy 2015, §3).
 
     With x̂ = (x − mean) · inv_std:   ∂L/∂bias = Σ g,   ∂L/∂weight = Σ g·x̂,
     ∂L/∂x = weight · inv_std · (g − Σg/M − x̂ · Σ(g·x̂)/M): g without its mean and without its part along x̂.
+
+    y   where given, the output, max(..., 0), and g is the gradient to it: 0 takes its place where y is 0
+
+    The g that was used is the last of the four that are returned.
     """
     xp = array_module(x)
+    used = g if y is None else xp.empty_like(g)
 
     def of_piece(rows: slice) -> tuple[Array, Array]:
+        if y is not None:
+            where_else_zero(y[rows] != 0, g[rows], out=used[rows])
         ones = xp.ones(rows.stop - rows.start, dtype=x.dtype)
         deviations = x[rows] - mean
-        deviations *= g[rows]
-        return xp.dot(ones, g[rows]), xp.dot(ones, deviations)
+        deviations *= used[rows]
+        return xp.dot(ones, used[rows]), xp.dot(ones, deviations)
 
     to_bias, along = (sums.sum(axis=0) for sums in _sums(of_piece, x))  # Σ g and Σ g·(x − mean): (C,), float64
     to_weight = along * inv_std
-    result = to_weight.astype(x.dtype), to_bias.astype(x.dtype)
+    result = to_weight.astype(x.dtype), to_bias.astype(x.dtype), used
     if not needs_x:
         return None, *result
     of_g = weight * inv_std
@@ -91,7 +97,7 @@ def normalize_gradients(
     def compute(rows: slice) -> None:  # the formula above, as g · of_g + x · of_x + rest
         piece = xp.multiply(x[rows], of_x, out=to_x[rows])
         piece += rest
-        piece += g[rows] * of_g
+        piece += used[rows] * of_g
 
     parallel(compute, _pieces(x), xp)
     return to_x, *result

@@ -14,6 +14,7 @@ from minidl.backend import Array, array_module, device_of, to_device, to_host
 from minidl.kernels import columns, winograd
 from minidl.kernels.bands import CPU_SCRATCH
 from minidl.kernels.epilogue import Epilogue
+from minidl.kernels.tiles import is_constant
 from minidl.kernels.window import Window
 
 ALGORITHMS = ("auto", "im2col", "winograd", "naive")
@@ -39,10 +40,7 @@ def convolve(x: Array, weight: Array, window: Window, groups: int, algorithm: st
     if algorithm == "naive":
         y = naive.conv2d(to_host(window.pad(x)), to_host(weight), None, window.stride, 0, window.dilation, groups)
         return epilogue.applied(to_device(y, device_of(x)))
-    if algorithm == "winograd" or (
-        algorithm == "auto"
-        and _winograd_is_faster(x, weight.shape[3], window, groups, filters_kept=winograd.is_constant(weight))
-    ):
+    if _by_winograd(algorithm, x, weight.shape[3], window, groups, filters_kept=is_constant(weight)):
         return winograd.convolve(x, weight, window, epilogue)
     return columns.convolve(x, weight, window, groups, epilogue)
 
@@ -61,14 +59,16 @@ def convolve_input_gradient(
         return window.crop(to_device(to_x, device_of(g)), H, W)
     (KH, KW), ((top, bottom), (left, right)) = window.extent, window.padding
     sides = (KH - 1 - top, KH - 1 - bottom), (KW - 1 - left, KW - 1 - right)
-    xp, (N, OH, OW, F) = array_module(g), g.shape
-    more_weights_than_columns = F > N * OH * OW  # to turn them around takes longer than to add columns up
-    if window.stride != (1, 1) or groups > 1 or min(*sides[0], *sides[1]) < 0 or more_weights_than_columns:
+    if window.stride != (1, 1) or groups > 1 or min(*sides[0], *sides[1]) < 0:
+        return columns.convolve_input_gradient(g, weight, window, groups, H, W)
+    N, OH, OW, F = g.shape
+    backwards = Window(window.kernel, padding=sides, dilation=window.dilation)
+    if F > N * OH * OW and not _by_winograd(algorithm, g, weight.shape[2], backwards, groups):
+        # More weights than columns: to turn those around takes longer than to add these up.
         return columns.convolve_input_gradient(g, weight, window, groups, H, W)
     turned = weight[::-1, ::-1].swapaxes(2, 3)  # (KH, KW, F, C), a view
     if weight.nbytes < CPU_SCRATCH:  # within the cache a copy takes no time, and products with it take less
-        turned = xp.ascontiguousarray(turned)
-    backwards = Window(window.kernel, padding=sides, dilation=window.dilation)
+        turned = array_module(weight).ascontiguousarray(turned)
     return convolve(g, turned, backwards, groups, algorithm, Epilogue())
 
 
@@ -80,7 +80,7 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window, groups: int, al
     if algorithm == "naive":
         weight = np.zeros((*window.kernel, x.shape[3] // groups, F), dtype=x.dtype)
         return to_device(_naive_gradients(g, window.pad(x), weight, window, groups)[1], device_of(x))
-    if algorithm == "winograd" or (algorithm == "auto" and _winograd_is_faster(x, F, window, groups)):
+    if _by_winograd(algorithm, x, F, window, groups):
         return winograd.convolve_weight_gradient(x, g, window)
     return columns.convolve_weight_gradient(x, g, window, groups)
 
@@ -92,9 +92,15 @@ def _naive_gradients(g: Array, x: Array, weight: Array, window: Window, groups: 
     return to_x, to_weight
 
 
-def _winograd_is_faster(x: Array, F: int, window: Window, groups: int, filters_kept: bool = False) -> bool:
-    """Whether "auto" is "winograd": on the host, where that was measured, and not in float16, which is too coarse."""
-    if array_module(x) is not np or x.dtype == np.float16 or not winograd.applies(window, groups):
-        return False
+def _by_winograd(algorithm: str, x: Array, F: int, window: Window, groups: int, filters_kept: bool = False) -> bool:
+    """Whether the algorithm is "winograd", or "auto" comes to that: on the host, where it was measured, and not in
+    float16, which is too coarse."""
+    if (
+        algorithm != "auto"
+        or array_module(x) is not np
+        or x.dtype == np.float16
+        or not winograd.applies(window, groups)
+    ):
+        return algorithm == "winograd"
     N, H, W, C = x.shape
     return winograd.is_faster(N, *window.output_size(H, W), C, F, filters_kept)

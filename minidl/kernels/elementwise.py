@@ -11,8 +11,8 @@ from minidl.backend import Array, array_module, is_floating
 from minidl.kernels.bands import parts
 from minidl.kernels.threads import parallel, threads_of
 
-# Elements of a piece. It fits the cache that the cores share, but not a core's own: a pass over less takes so little time
-# that threads would mostly wait for each other, for Python's interpreter lock and to be woken.
+# Elements of a piece. It fits the cache that the cores share, but not a core's own: a pass over less takes so little
+# time that threads would mostly wait, for each other, for Python's interpreter lock and to be woken.
 PIECE = 1 << 19
 LARGE = PIECE  # elements: in fewer, threads cost more than they save
 
@@ -61,6 +61,18 @@ def _can_be_cut(arrays: Sequence[Any]) -> bool:
 def copied(x: Array) -> Array:
     """A copy of x."""
     return elementwise(lambda x, out=None: x.copy() if out is None else np.copyto(out, x), x)
+
+
+def added(arrays: Sequence[Array]) -> Array:
+    """The sum of two arrays or more, of one shape and dtype: all of them read once."""
+
+    def add(first: Array, second: Array, *rest: Array, out: Array | None = None) -> Array:
+        y = array_module(first).add(first, second, out=out)
+        for array in rest:
+            y += array
+        return y
+
+    return elementwise(add, *arrays)
 
 
 def joined(arrays: Sequence[Array], axis: int) -> Array:

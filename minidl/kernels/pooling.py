@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend import Array, array_module, is_floating
+from minidl.backend import Array, array_module, is_array, is_floating
 from minidl.kernels.bands import Band, bands, whole_images
 from minidl.kernels.elementwise import where_else_zero
 from minidl.kernels.threads import parallel
@@ -24,15 +24,18 @@ def max_windows(x: Array, window: Window) -> Array:
     return _reduce_windows(array_module(x).maximum, x, window, _lowest(x))
 
 
-def sum_windows(x: Array, window: Window) -> Array:
-    """The sum of each window of x (N, H, W, C): (N, OH, OW, C). The margin counts as 0."""
-    return _reduce_windows(array_module(x).add, x, window, 0)
+def sum_windows(x: Array, window: Window, divisor: Any = 1) -> Array:
+    """The sum of each window of x (N, H, W, C), divided by a number or an array (OH, OW, 1): (N, OH, OW, C).
+
+    The margin counts as 0.
+    """
+    return _reduce_windows(array_module(x).add, x, window, 0, divisor)
 
 
-def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float) -> Array:
+def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float, divisor: Any = 1) -> Array:
     """reduce, a ufunc of two arrays, over all elements of each window: over its rows, and then over its columns.
 
-    So a window of KH×KW takes KH + KW steps, not KH·KW.
+    So a window of KH×KW takes KH + KW steps, not KH·KW. What comes out is divided by a number or an array (OH, OW, 1).
     """
     xp = array_module(x)
     N, H, W, C = x.shape
@@ -46,6 +49,10 @@ def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float) -> Arr
         rows = [padded[:, rows] for _, _, rows, _ in lines.positions(part.shape[1], padded.shape[2])]
         over_rows = _accumulated(reduce, rows, xp.empty_like(rows[0]))  # (images, rows, ≥ covered, C)
         _accumulated(reduce, [over_rows[:, :, cols] for _, _, _, cols in rest.positions(1, OW)], part)
+        if is_array(divisor):
+            part /= divisor[band.rows]
+        elif divisor != 1:
+            part /= divisor
 
     parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp), xp)
     return y
@@ -168,8 +175,15 @@ def flat_indices(winner: Array, window: Window, W: int) -> Array:
 
 
 def spread_windows(g: Array, window: Window, H: int, W: int) -> Array:
-    """The adjoint of sum_windows: each g (N, OH, OW, C) added to every element of its window, (N, H, W, C)."""
+    """The adjoint of sum_windows: each g (N, OH, OW, C) added to every element of its window, (N, H, W, C).
+
+    With stride 1 it is again a sum over windows: each pixel collects from the windows that it was in.
+    """
     N, OH, OW, C = g.shape
+    (KH, KW), ((top, bottom), (left, right)) = window.extent, window.margins(H, W)
+    sides = (KH - 1 - top, KH - 1 - bottom), (KW - 1 - left, KW - 1 - right)
+    if window.stride == (1, 1) and min(*sides[0], *sides[1]) >= 0:
+        return sum_windows(g, Window(window.kernel, padding=sides, dilation=window.dilation))
     padded = array_module(g).zeros(window.padded_shape(N, H, W, C), dtype=g.dtype)
 
     def compute(images: slice) -> None:
@@ -181,7 +195,7 @@ def spread_windows(g: Array, window: Window, H: int, W: int) -> Array:
 
 
 def _bytes_a_row(window: Window, x: Array) -> int:
-    """What is written on the way to one row of the output: the lines under it, padded, and reduced, and their maxima."""
+    """What is written on the way to a row of the output: the lines under it, padded, then reduced, then the row."""
     return 3 * window.stride[0] * x.shape[2] * x.shape[3] * x.dtype.itemsize
 
 

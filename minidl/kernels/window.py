@@ -104,9 +104,12 @@ class Window:
         last = max(first, min(H, under.stop - top))
         if not (top or bottom or left or right):
             return x[:, first:last]
-        padded = array_module(x).full((N, under.stop - under.start, left + W + right, C), value, dtype=x.dtype)
+        padded = array_module(x).empty((N, under.stop - under.start, left + W + right, C), dtype=x.dtype)
         start = first + top - under.start
-        padded[:, start : start + last - first, left : left + W] = x[:, first:last]
+        stop = start + last - first
+        padded[:, :start] = padded[:, stop:] = value
+        padded[:, start:stop, :left] = padded[:, start:stop, left + W :] = value
+        padded[:, start:stop, left : left + W] = x[:, first:last]
         return padded
 
     def view(self, padded: Array) -> Array:

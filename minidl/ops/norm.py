@@ -43,13 +43,15 @@ class BatchNorm(Function):
         return channels.affine(rows, scale, bias - self.mean * scale, addend, self.relu).reshape(x.shape)  # (..., C)
 
     def backward(self, g, x, weight):
-        if isinstance(g, Tensor):
-            return self._differentiable_gradients(g, x, weight)
-        C = x.shape[-1]
-        to_x, to_weight, to_bias = channels.normalize_gradients(
-            g.reshape(-1, C), x.reshape(-1, C), self.mean, self.inv_std, weight, needs_x=self.needs[0]
-        )  # (M, C), (C,), (C,)
-        return None if to_x is None else to_x.reshape(x.shape), to_weight, to_bias, g  # (..., C), (C,), (C,), (..., C)
+        return self._differentiable_gradients(g, x, weight) if isinstance(g, Tensor) else self._gradients(g, x, weight)
+
+    def _gradients(self, g: Array, x: Array, weight: Array, y: Array | None = None) -> tuple[Array | None, ...]:
+        """The gradients, of g to the sum or, where y is given, to max(..., 0), which was y."""
+        g, flat, y = (None if array is None else array.reshape(-1, x.shape[-1]) for array in (g, x, y))  # (M, C)
+        to_x, to_weight, to_bias, g = channels.normalize_gradients(
+            g, flat, self.mean, self.inv_std, weight, y, needs_x=self.needs[0]
+        )  # (M, C), (C,), (C,), (M, C)
+        return None if to_x is None else to_x.reshape(x.shape), to_weight, to_bias, g.reshape(x.shape)  # x: (..., C)
 
     def _differentiable_gradients(self, g: Tensor, x: Any, weight: Any) -> tuple[Any, Tensor, Tensor, Tensor]:
         """The gradients as functions of g, x and weight that can be differentiated again."""
@@ -69,7 +71,9 @@ class BatchNormReLU(BatchNorm):
     relu = True
 
     def backward(self, g, x, weight, y):  # type: ignore[override]  # it asks for one thing more
-        return super().backward(activation.ReluGradient(raw(y))(g), x, weight)
+        if isinstance(g, Tensor):
+            return self._differentiable_gradients(activation.ReluGradient(raw(y))(g), x, weight)
+        return self._gradients(g, x, weight, y)
 
 
 def batch_norm_textbook(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Any:

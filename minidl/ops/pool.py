@@ -72,7 +72,7 @@ class AvgPool2d(Function):
 
     def forward(self, x):
         self.image_size = x.shape[1:3]
-        return pooling.sum_windows(x, self.window) / self.divisor
+        return pooling.sum_windows(x, self.window, self.divisor)
 
     def backward(self, g):
         return AvgPool2dAdjoint(self.window, self.divisor, self.image_size)(g)
@@ -104,7 +104,7 @@ class LPPool2d(Function):
 
     @np.errstate(all="ignore")  # powers beyond the largest number, the root of a negative sum
     def forward(self, x):
-        total = pooling.sum_windows(x**self.p, self.window) / self.share
+        total = pooling.sum_windows(x**self.p, self.window, self.share)
         self.zero = total == 0
         return total ** (1 / self.p)
 
