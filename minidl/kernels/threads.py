@@ -4,9 +4,14 @@ A large operation is cut into pieces that fit a core's cache: some rows of an im
 lets go of Python's interpreter lock inside its loops and products, so several threads compute at once, and all that is
 done to a piece (gather, multiply, add a bias) is done while it is in the cache.
 
-BLAS, which computes the matrix products, has threads of its own, and they would compete with these. While pieces are
-computed BLAS is therefore held to one thread, with threadpoolctl. Where that is not installed, BLAS keeps its threads,
-and pieces are computed one after the other.
+BLAS, which computes the matrix products, has threads of its own, and they would compete with these: even after a
+product, for they go on looking out for work for many milliseconds. While pieces are computed BLAS is therefore held to
+one thread, with threadpoolctl, and every large product is computed as a piece. Where threadpoolctl is not installed,
+BLAS keeps its threads, and pieces are computed one after the other.
+
+Between two calls of NumPy a thread needs the interpreter lock, and to be given it takes longer than a short call. So
+pieces should be so large that each call takes 50 microseconds and more; and `np.dot` is better than `np.matmul` for
+results of few numbers, for which the latter does not let go of the lock.
 
 Which piece is computed by which thread is chance. What is computed is not: results depend on the number of threads at
 most, never on which of them was faster.

@@ -66,7 +66,7 @@ class SGD(Optimizer):
                     velocity[...] = g
                 else:
                     velocity *= momentum
-                    velocity += (1 - options["dampening"]) * g
+                    velocity += (1 - options["dampening"]) * g if options["dampening"] else g
                 g = g + momentum * velocity if options["nesterov"] else velocity
             p -= options["lr"] * g
 
