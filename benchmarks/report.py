@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots, results, tables
+from benchmarks import plots, profiles, results, tables
 from benchmarks.figures import number
 from benchmarks.reading import OTHERS, PYTORCH
 
@@ -47,6 +47,7 @@ def section(path: Path, found: Mapping[str, Any]) -> str:
         ("#### Where PyTorch is faster", tables.lost(found, PYTORCH)),
         ("#### Whole networks, inference", tables.networks(found, "inference")),
         ("#### Whole networks, a training step", tables.networks(found, "training")),
+        ("#### Where minidl's time goes", profiles.account(path.with_suffix(""))),
         ("#### A 3×3 convolution, forward", tables.convolutions(found, tables.FORWARD)),
         ("#### A 3×3 convolution, forward and backward", tables.convolutions(found, tables.BACKWARD)),
         (

@@ -1,12 +1,13 @@
 """The page: that it is what `report` writes, losses first, and that its tables say what was measured."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from benchmark_fakes import case, file, row
 
-from benchmarks import plots, report, results, tables
+from benchmarks import plots, profiles, report, results, tables
 from benchmarks.cli import RESULTS
 
 NETWORK = {"what": "network", "mode": "forward", "shape": [8, 224, 224, 3]}
@@ -186,3 +187,71 @@ def test_a_file_with_few_cases_has_few_sections():
         "From end to end, and before any arithmetic",
         "Where other engines are faster",
     ]
+
+
+# ----------------------------------------------------------------------------------------------- where the time goes
+
+
+def layer(name, kind, forward, backward, macs=0):
+    forward, backward = (
+        {"seconds": t, "macs": n, "moved": 0, "limit": 0.0} for t, n in ((forward, macs), (backward, 2 * macs))
+    )
+    return {"name": name, "kind": kind, "output_shape": [1], "forward": forward, "backward": backward}
+
+
+PROFILE = {
+    "network": "net",
+    "input_shape": [8, 32, 32, 3],
+    "training": True,
+    "threads": 2,
+    "forward_seconds": 0.030,
+    "backward_seconds": 0.070,
+    "layers": [
+        layer("", "Net", 0.001, 0),
+        layer("stem", "Sequential", 0, 0),
+        layer("stem.0", "Conv2d(3, 8, kernel_size=(3, 3))", 0.010, 0.020, macs=10**9),
+        layer("stem.1", "BatchNorm2d(8)", 0.002, 0.008),
+        layer("a", "Conv2d(8, 8, kernel_size=(3, 3), stride=2)", 0.004, 0.010, macs=10**9),
+        layer("b", "Conv2d(8, 8, kernel_size=(1, 7))", 0.003, 0.010, macs=10**9),
+        layer("c", "ReLU()", 0.0001, 0),
+    ],
+}
+
+
+@pytest.fixture
+def profiled(tmp_path):
+    (tmp_path / "net-training.json").write_text(json.dumps(PROFILE), encoding="utf-8")
+    return tmp_path
+
+
+def test_the_time_is_accounted_for_by_kind_and_by_part(profiled):
+    said, by_kind, by_part = profiles.account(profiled).split("\n\n")
+    assert said.startswith("**net**, forward and backward, 8 images of 32×32, 2 thread(s): 100 ms")
+    assert f"results/{profiled.name}/net-training.png" in said
+    kinds, parts = lines_of_shares(by_kind), lines_of_shares(by_part)
+    assert kinds == {
+        "Net": ("1", "1.0%"),
+        "3×3 convolution": ("2", "44.0%"),
+        "BatchNorm2d": ("1", "10.0%"),
+        "1×7 convolution": ("1", "13.0%"),
+        "Python, sums of gradients, memory": ("", "31.9%"),
+    }
+    assert parts == {
+        "between layers": ("1", "1.0%"),
+        "stem": ("2", "40.0%"),
+        "a": ("1", "14.0%"),
+        "b": ("1", "13.0%"),
+        "Python, sums of gradients, memory": ("", "31.9%"),
+    }
+    assert "| 3×3 convolution | 2 | 14.0 | 286 | 30.0 | 267 | 44.0% |" in by_kind
+
+
+def lines_of_shares(table):
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {line[0]: (line[1], line[-1]) for line in cells}
+
+
+def test_the_account_of_a_machine_stands_beside_its_results(profiled):
+    path = profiled.with_suffix(".json")
+    assert "#### Where minidl's time goes\n\n**net**" in report.section(path, MEASURED)
+    assert "Where minidl's time goes" not in report.section(profiled / "another.json", MEASURED)
