@@ -31,15 +31,15 @@ def _account(path: Path, measured: dict[str, Any]) -> str:
     layers = [_timing(layer) for layer in measured["layers"]]
     N, H, W, _ = measured["input_shape"]
     mode = "forward and backward" if measured["training"] else "inference"
-    outside = Work(measured["forward_seconds"]), Work(measured["backward_seconds"])
-    rest = tuple(Work(of.seconds - sum(done)) for of, done in zip(outside, _seconds(layers), strict=True))
-    last = ("Python, sums of gradients, memory", 0, *rest)
+    forward = Work(measured["forward_seconds"] - sum(layer.forward.seconds for layer in layers))
+    backward = Work(measured["backward_seconds"] - sum(layer.backward.seconds for layer in layers))
+    rest: Group = "Python, sums of gradients, memory", 0, forward, backward
     picture = path.with_suffix(".png")
     lines = [
         f"**{measured['network']}**, {mode}, {N} images of {H}×{W}, {measured['threads']} thread(s): "
         f"{number(1e3 * seconds)} ms, the fastest run. [Layer by layer](results/{path.parent.name}/{picture.name}).",
-        _table("layers of a kind", [*_grouped(layers, _kind), last], seconds),
-        _table("part of the network", [*_grouped(layers, _part), last], seconds),
+        _table("layers of a kind", [*_grouped(layers, _kind), rest], seconds),
+        _table("part of the network", [*_grouped(layers, _part), rest], seconds),
     ]
     return "\n\n".join(lines)
 
@@ -47,12 +47,6 @@ def _account(path: Path, measured: dict[str, Any]) -> str:
 def _timing(layer: dict[str, Any]) -> Timing:
     works = (Work(**layer[direction]) for direction in ("forward", "backward"))
     return Timing(layer["name"], layer["kind"], tuple(layer["output_shape"]), *works)
-
-
-def _seconds(layers: Iterable[Timing]) -> tuple[list[float], list[float]]:
-    """Of each layer, forward and backward."""
-    layers = list(layers)
-    return [layer.forward.seconds for layer in layers], [layer.backward.seconds for layer in layers]
 
 
 def _kind(layer: Timing) -> str:

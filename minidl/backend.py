@@ -120,9 +120,12 @@ def device_of(array: Array) -> Device:
     return CPU if array_module(array) is np else Device("gpu", array.device.id)
 
 
+_ON_THE_HOST = (np.ndarray, np.generic, numbers.Number)
+
+
 def array_module(array: Array) -> Any:
     """The library `array` belongs to, `numpy` or `cupy`: write `xp = array_module(x)` once at the top of an op."""
-    if isinstance(array, np.ndarray | np.generic | numbers.Number):
+    if isinstance(array, _ON_THE_HOST):
         return np
     if is_array(array):
         return gpu_module()

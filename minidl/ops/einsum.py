@@ -16,6 +16,7 @@ from itertools import combinations
 from typing import Any
 
 from minidl.autograd import Function, common_device
+from minidl.kernels.products import product
 from minidl.ops.broadcast import promoted, require_array
 from minidl.ops.reduce import sum
 from minidl.ops.shape import moveaxis, reshape, transpose
@@ -42,7 +43,7 @@ class Contraction(Function):
         columns = [i for i in self.of_b if i not in self.of_a]
         left = _matrices(a, self.of_a, batch, rows, inner)
         right = _matrices(b, self.of_b, batch, inner, columns)
-        y = left @ right if inner else left * right  # (batch, rows, columns)
+        y = product(left, right) if inner else left * right  # (batch, rows, columns)
         size = dict(zip(self.of_a + self.of_b, a.shape + b.shape, strict=True))
         found = batch + rows + columns
         return y.reshape([size[i] for i in found]).transpose(*[found.index(i) for i in self.of_y])  # the axes of y
