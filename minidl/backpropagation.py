@@ -183,9 +183,15 @@ def _on_a_path_to(targets: set[Any], order: Sequence[Any]) -> set[Any]:
     return leading
 
 
+AT_ONCE = 4  # gradients that are added up in one pass: most forks have no more ways
+
+
 def _accumulate(arriving: dict[Any, dict[int, list[Any]]], edge: Edge, g: Any) -> None:
-    """Put g to what has arrived at `edge`."""
-    arriving.setdefault(edge.source, {}).setdefault(edge.output, []).append(g)
+    """Add g to the list of what has arrived at `edge`; a long list becomes its sum, so that it holds few arrays."""
+    gradients = arriving.setdefault(edge.source, {}).setdefault(edge.output, [])
+    gradients.append(g)
+    if len(gradients) == AT_ONCE:
+        gradients[:] = [_sum(gradients)]
 
 
 def _sum(gradients: list[Any]) -> Any:

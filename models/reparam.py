@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minidl import Tensor, concatenate, nn, no_grad
+from minidl.kernels.tiles import constant
 from minidl.nn.init import is_placeholder
 from models.units import require_network
 
@@ -182,7 +183,9 @@ def to_deploy(model: nn.Module, images: Any = None) -> nn.Module:
     - Other batch norms are folded into convolutions: see `fold_batch_norm`, also for `images` and errors.
     - A convolution that a ReLU follows in a Sequential computes it, too; an Identity stands where the ReLU stood.
     - Weights are constants: their arrays on the CPU cannot be written to, only replaced. So what a convolution works
-      out from its weight is worked out once and kept: up to four times the memory of a 3×3 weight.
+      out from its weight is worked out once and kept: up to four times the memory of a 3×3 weight, and six times where
+      images of several sizes come. Copied, moved, trained or loaded weights are none; `to_deploy` makes them constants
+      again.
     """
     require_network("to_deploy", model)
     deployed = _plain(_copy_for_inference(model))
@@ -249,8 +252,7 @@ def _take_in_relus(model: nn.Module) -> None:
 def _make_constant(model: nn.Module) -> None:
     for parameter in model.parameters():
         if isinstance(parameter.data, np.ndarray) and not is_placeholder(parameter.data):
-            parameter.data = parameter.data.copy()  # not a view of what could be written to
-            parameter.data.flags.writeable = False
+            parameter.data = constant(parameter.data)
 
 
 def _proven(name: str, model: nn.Module, plain: nn.Module, images: Any) -> nn.Module:

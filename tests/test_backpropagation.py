@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import tracemalloc
 
 import fakecupy
 import numpy as np
@@ -682,3 +683,17 @@ def fake_second_gpu():
     minidl.backend.set_gpu_module(fakecupy)
     yield
     minidl.backend.set_gpu_module(None)
+
+
+def test_a_tensor_that_is_used_often_holds_few_gradients():
+    """They are added up a few at a time, not when the last has arrived."""
+    w = Tensor(np.full((128, 128), 1 / 128), requires_grad=True)
+    h = Tensor(np.ones((2, 128)))
+    for _ in range(60):
+        h = h @ w
+    tracemalloc.start()
+    h.sum().backward()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * w.data.nbytes
+    np.testing.assert_allclose(w.grad.numpy(), 2 * 60, rtol=1e-10)

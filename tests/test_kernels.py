@@ -1,6 +1,7 @@
 """The inner loops on raw arrays: windows, columns, bands, per-channel sums."""
 
 import itertools
+import math
 import tracemalloc
 
 import fakecupy
@@ -184,9 +185,11 @@ def test_bands_cover_the_output_once_in_order_and_fit_the_scratch(
 
 def test_little_is_one_band(use_threads):
     use_threads(4)
-    least = bands.NOT_WORTH_A_THREAD // bands.BYTE
+    least = bands.NOT_WORTH_A_THREAD // bands.MULTIPLY_ADDS_PER_BYTE
     assert [len(bands.bands(4, 8, size // 32, np)) for size in (least, 2 * least)] == [1, 4]
     assert [len(bands.whole_images(size, 4, np)) for size in (least, 2 * least)] == [1, 4]
+    assert [len(bands.whole_images(size, 64, np)) for size in (8 << 20, 9 << 20)] == [4, 8]  # a multiple of the threads
+    assert len(bands.whole_images(bands.GPU_SCRATCH, 64, fakecupy)) == 1
 
 
 @pytest.mark.parametrize(
@@ -263,6 +266,45 @@ def test_spreading_is_the_adjoint_of_summing_and_scattering_of_gathering(window,
     )
 
 
+@pytest.mark.parametrize("divisor", [1, 3.0, "places"], ids=str)
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window((3, 3), padding=((1, 1), (1, 1))),
+        Window((3, 2), padding=((0, 2), (1, 0))),
+        Window((2, 3), padding=((1, 0), (2, 2)), dilation=(3, 2)),
+        Window((2, 2), padding=((2, 0), (0, 3))),  # more than the window reaches
+        Window((1, 1), padding=((1, 0), (0, 0))),
+        Window((3, 2), stride=(2, 1), padding=((1, 2), (0, 1))),
+    ],
+    ids=str,
+)
+def test_sums_of_windows_and_their_adjoint_are_the_loops(window, divisor, device, rng):
+    x = rng.standard_normal((2, 7, 6, 3))
+    OH, OW = window.output_size(7, 6)
+    if divisor == "places":
+        divisor = rng.uniform(1, 2, (OH, OW, 1))
+    g = rng.standard_normal((2, OH, OW, 3))
+    sums, spread = np.zeros_like(g), np.zeros_like(x)
+    (top, _), (left, _) = window.padding
+    for oh, ow, (kh, kw) in itertools.product(range(OH), range(OW), np.ndindex(window.kernel)):
+        h = oh * window.stride[0] + kh * window.dilation[0] - top
+        w = ow * window.stride[1] + kw * window.dilation[1] - left
+        if 0 <= h < 7 and 0 <= w < 6:
+            sums[:, oh, ow] += x[:, h, w]
+            spread[:, h, w] += g[:, oh, ow]
+    on_device = [array if np.isscalar(array) else to_device(array, as_device(device)) for array in (x, g, divisor)]
+    assert_close(pooling.sum_windows(on_device[0], window, on_device[2]), sums / divisor, 1e-12)
+    assert_close(pooling.spread_windows(on_device[1], window, 7, 6), spread, 1e-12)
+
+
+def test_a_window_of_257_elements_remembers_its_winner(device):
+    x = np.zeros((1, 1, 257, 1))
+    x[0, 0, 256] = 1
+    _, winner = pooling.max_windows_and_winners(to_device(x, as_device(device)), Window(kernel=(1, 257)))
+    assert host(winner).ravel().tolist() == [256]
+
+
 def test_a_window_of_more_than_256_elements_remembers_its_winner(device):
     x = np.zeros((1, 17, 19, 2))
     x[0, 16, 18, 0] = x[0, 13, 15, 1] = 1.0
@@ -291,6 +333,7 @@ def test_bands_and_threads_change_nothing_about_pooling(scratch, threads, device
     window = Window(kernel=(3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), dilation=(1, 2), ceil_mode=True)
     x = rng.integers(-9, 9, (5, 9, 8, 3)).astype(float)
     g = rng.integers(-9, 9, (5, *window.output_size(9, 8), 3)).astype(float)
+    places = math.prod(window.output_size(9, 8))
 
     def every(x, g):
         y, winner = pooling.max_windows_and_winners(x, window)
@@ -299,6 +342,7 @@ def test_bands_and_threads_change_nothing_about_pooling(scratch, threads, device
             winner,
             pooling.max_windows(x, window),
             pooling.sum_windows(x, window),
+            pooling.sum_windows(x, window, array_module(x).arange(1.0, 1 + places).reshape(*y.shape[1:3], 1)),
             pooling.spread_windows(g, window, 9, 8),
             pooling.scatter_to_winners(g, winner, window, 9, 8),
         ]

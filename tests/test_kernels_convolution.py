@@ -354,3 +354,19 @@ def test_training_by_every_algorithm_comes_out_the_same(dtype, tolerance):
         others, other_accuracy = training_losses(algorithm, dtype)
         np.testing.assert_allclose(others, losses, rtol=tolerance)
         assert abs(other_accuracy - accuracy) <= tolerance
+
+
+@pytest.mark.parametrize("algorithm", ["winograd", "im2col", "auto"])
+def test_an_input_gradient_of_many_filters_is_computed_as_asked(algorithm, monkeypatch, rng):
+    """One image of 4×4 pixels, 40 filters: more weights than columns."""
+    g, weight = rng.standard_normal((1, 4, 4, 40)), rng.standard_normal((3, 3, 2, 40))
+    x = rng.standard_normal((1, 4, 4, 2))
+    expected = loops.convolution(x, weight, np.zeros(40), g, padding=((1, 1), (1, 1)))[1]
+    used = []
+    for module, name in ((winograd, "convolve"), (columns, "convolve_input_gradient"), (columns, "convolve")):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, f=function, n=(module, name): used.append(n) or f(*a))
+    window = Window((3, 3), padding=((1, 1), (1, 1)))
+    to_x = convolution.convolve_input_gradient(g, weight, window, 1, algorithm, 4, 4)
+    assert largest_error(to_x, expected) <= 1e-12
+    assert used == [(winograd, "convolve") if algorithm == "winograd" else (columns, "convolve_input_gradient")]

@@ -11,7 +11,7 @@ from judge import host
 from minidl.backend import device as as_device
 from minidl.backend import to_device
 from minidl.kernels import elementwise as kernels
-from minidl.kernels.elementwise import copied, elementwise, in_pieces, joined, rectify, relu, where_positive
+from minidl.kernels.elementwise import added, copied, elementwise, in_pieces, joined, rectify, relu, where_positive
 
 DTYPES = [np.float16, np.float32, np.float64]
 
@@ -57,6 +57,22 @@ def test_another_shape_or_dtype(other, tiny):
         y, expected = elementwise(np.add, *pair), np.add(*pair)
         assert (y.shape, y.dtype) == (expected.shape, expected.dtype)
         np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_added_is_the_sum_in_that_order(count, dtype, device, tiny, rng):
+    arrays = [rng.standard_normal((5, 4, 9)).astype(dtype) for _ in range(count)]
+    before = [array.copy() for array in arrays]
+    expected = arrays[0] + arrays[1]
+    for array in arrays[2:]:
+        expected = expected + array
+    given = [on(device, array) for array in arrays]
+    y = added(given)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(host(y), expected)
+    for array, copy in zip(given, before, strict=True):
+        np.testing.assert_array_equal(host(array), copy)
 
 
 @given(size=st.integers(1, 60))

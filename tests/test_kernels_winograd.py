@@ -332,16 +332,10 @@ def transformed(monkeypatch):
     return shapes
 
 
-def constant(weight):
-    weight = weight.copy()
-    weight.flags.writeable = False
-    return weight
-
-
 def test_filters_of_a_constant_are_transformed_once(transformed):
     """For each kind of tile; and what is kept goes when the weight goes."""
     x, weight, bias, _ = arrays_for((2, 8, 8, 4), 3)
-    kept, before = constant(weight), len(tiles._kept)
+    kept, before = tiles.constant(weight), len(tiles._kept)
     for image in (x, x[:, :, :2], x, x[:, :, :2]):  # F(4×4), F(2×2)
         y = winograd.convolve(image, kept, window(), Epilogue(bias))
         np.testing.assert_array_equal(y, winograd.convolve(image, weight, window(), Epilogue(bias)))
@@ -355,7 +349,7 @@ def test_only_what_nobody_can_write_to_is_a_constant(transformed):
     x, weight, _, _ = arrays_for((2, 8, 8, 4), 3)
     view = weight[:]
     view.flags.writeable = False
-    assert [tiles.is_constant(array) for array in (weight, view, constant(weight))] == [False, False, True]
+    assert [tiles.is_constant(array) for array in (weight, view, tiles.constant(weight))] == [False, False, True]
     for array in (weight, view):
         first = winograd.convolve(x, array, window(), Epilogue())
         weight *= 2
@@ -363,13 +357,27 @@ def test_only_what_nobody_can_write_to_is_a_constant(transformed):
     assert len(transformed) == 4
 
 
-def test_a_constant_that_is_made_writable_again_is_none(transformed):
-    x, weight, _, _ = arrays_for((2, 8, 8, 4), 3)
-    kept = constant(weight)
-    first = winograd.convolve(x, kept, window(), Epilogue())
-    kept.flags.writeable = True
-    kept *= 2
-    np.testing.assert_array_equal(winograd.convolve(x, kept, window(), Epilogue()), 2 * first)
+def test_nobody_can_write_to_a_constant():
+    weight = np.arange(6.0).reshape(2, 3)
+    kept = tiles.constant(weight)
+    weight[...] = 0
+    assert kept.tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(ValueError, match="read-only"):
+        kept[...] = 0
+    with pytest.raises(ValueError, match="cannot set WRITEABLE flag"):
+        kept.flags.writeable = True
+
+
+def test_where_filters_are_kept_it_is_faster_for_smaller_images(transformed, monkeypatch):
+    """14×14 pixels of 300 channels and 200 filters: "auto" takes Winograd's algorithm for a constant only."""
+    monkeypatch.setattr(winograd, "FILTER_COST", 10**6)
+    x, weight, _, _ = arrays_for((1, 14, 14, 30), 20, dtype=np.float32)
+    monkeypatch.setattr(winograd, "TILE_COST", 0)
+    assert [winograd.is_faster(1, 14, 14, 30, 20, filters_kept=kept) for kept in (False, True)] == [False, True]
+    for array, count in ((weight, 0), (tiles.constant(weight), 1)):
+        transformed.clear()
+        convolution.convolve(x, array, window(), 1, "auto", Epilogue())
+        assert len(transformed) == count
 
 
 @given(OH=st.integers(1, 40), OW=st.integers(1, 40))

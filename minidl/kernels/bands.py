@@ -23,8 +23,8 @@ GPU_SCRATCH = 256 << 20  # enough to fill a GPU
 
 # A second thread takes some 0.1 ms to be woken and to take turns at Python's interpreter lock. What is no more work
 # than this is not cut in two.
-NOT_WORTH_A_THREAD = 40_000_000  # multiply-adds of a matrix product, or
-BYTE = 10  # so many for each byte that is written and read on the way
+NOT_WORTH_A_THREAD = 40_000_000  # multiply-adds of a matrix product
+MULTIPLY_ADDS_PER_BYTE = 10  # a byte that is written and read on the way takes as long as so many
 
 
 class Band(NamedTuple):
@@ -40,7 +40,7 @@ class Band(NamedTuple):
 
 def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0, row_work: int = 0) -> list[Band]:
     """Cut N images of OH rows into bands of at most CPU_SCRATCH bytes, or `scratch` where it is more; on a GPU, of
-    GPU_SCRATCH.
+    GPU_SCRATCH. What is not worth a thread is one band.
 
     row_bytes, row_work   the bytes that are written on the way to a row, and its multiply-adds
     """
@@ -57,13 +57,13 @@ def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0, row_work: 
 
 def whole_images(nbytes: int, N: int, xp: Any) -> list[slice]:
     """N images, of so many bytes together, in parts that fit the cache, as many for each thread; small ones in one."""
-    threads = threads_of(xp)
-    return parts(N, threads * -(-nbytes // (threads * CPU_SCRATCH)) if worth_threads(nbytes) else 1)
+    threads, scratch = threads_of(xp), CPU_SCRATCH if xp is np else GPU_SCRATCH
+    return parts(N, threads * -(-nbytes // (threads * scratch)) if worth_threads(nbytes) else 1)
 
 
 def worth_threads(nbytes: int, work: int = 0) -> bool:
     """Whether there is enough to do: bytes that are written on the way, and multiply-adds."""
-    return BYTE * nbytes + work > NOT_WORTH_A_THREAD
+    return MULTIPLY_ADDS_PER_BYTE * nbytes + work > NOT_WORTH_A_THREAD
 
 
 def parts(n: int, count: int) -> list[slice]:

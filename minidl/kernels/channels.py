@@ -1,8 +1,8 @@
 """Batch normalisation on raw arrays x (M, C): M = N·H·W values of each channel.
 
-The M rows are cut into pieces that fit a core's cache, and all that can be done to a piece is done while it is there;
-threads share the pieces. Sums over rows are products with a row of ones: a matrix product adds up faster than a
-reduction over a leading axis. What the pieces give is added up in float64, in their order.
+The M rows are cut into pieces that fit the cache that cores share, and all that can be done to a piece is done while it
+is there; threads share the pieces. Sums over rows are products with a row of ones: a matrix product adds up faster than
+a reduction over a leading axis. What the pieces give is added up in float64, in their order.
 """
 
 from __future__ import annotations

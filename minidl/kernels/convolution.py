@@ -57,12 +57,10 @@ def convolve_input_gradient(
         x = np.zeros(window.padded_shape(len(g), H, W, weight.shape[2] * groups), dtype=g.dtype)
         to_x = _naive_gradients(g, x, weight, window, groups)[0]
         return window.crop(to_device(to_x, device_of(g)), H, W)
-    (KH, KW), ((top, bottom), (left, right)) = window.extent, window.padding
-    sides = (KH - 1 - top, KH - 1 - bottom), (KW - 1 - left, KW - 1 - right)
-    if window.stride != (1, 1) or groups > 1 or min(*sides[0], *sides[1]) < 0:
+    backwards = window.backwards()
+    if backwards is None or groups > 1:
         return columns.convolve_input_gradient(g, weight, window, groups, H, W)
     N, OH, OW, F = g.shape
-    backwards = Window(window.kernel, padding=sides, dilation=window.dilation)
     if F > N * OH * OW and not _by_winograd(algorithm, g, weight.shape[2], backwards, groups):
         # More weights than columns: to turn those around takes longer than to add these up.
         return columns.convolve_input_gradient(g, weight, window, groups, H, W)
@@ -95,12 +93,9 @@ def _naive_gradients(g: Array, x: Array, weight: Array, window: Window, groups: 
 def _by_winograd(algorithm: str, x: Array, F: int, window: Window, groups: int, filters_kept: bool = False) -> bool:
     """Whether the algorithm is "winograd", or "auto" comes to that: on the host, where it was measured, and not in
     float16, which is too coarse."""
-    if (
-        algorithm != "auto"
-        or array_module(x) is not np
-        or x.dtype == np.float16
-        or not winograd.applies(window, groups)
-    ):
+    if algorithm != "auto":
         return algorithm == "winograd"
+    if array_module(x) is not np or x.dtype == np.float16 or not winograd.applies(window, groups):
+        return False
     N, H, W, C = x.shape
     return winograd.is_faster(N, *window.output_size(H, W), C, F, filters_kept)

@@ -41,14 +41,14 @@ def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float, diviso
     N, H, W, C = x.shape
     OH, OW = window.output_size(H, W)
     y = xp.empty((N, OH, OW, C), dtype=x.dtype)
-    lines, rest = window.rows_and_columns()
+    by_rows, by_columns = window.rows_and_columns()
 
     def compute(band: Band) -> None:
         padded = window.pad(x[band.images], margin, band.rows)
         part = y[band]  # (images, rows, OW, C)
-        rows = [padded[:, rows] for _, _, rows, _ in lines.positions(part.shape[1], padded.shape[2])]
+        rows = [padded[:, rows] for _, _, rows, _ in by_rows.positions(part.shape[1], padded.shape[2])]
         over_rows = _accumulated(reduce, rows, xp.empty_like(rows[0]))  # (images, rows, ≥ covered, C)
-        _accumulated(reduce, [over_rows[:, :, cols] for _, _, _, cols in rest.positions(1, OW)], part)
+        _accumulated(reduce, [over_rows[:, :, cols] for _, _, _, cols in by_columns.positions(1, OW)], part)
         if is_array(divisor):
             part /= divisor[band.rows]
         elif divisor != 1:
@@ -59,7 +59,7 @@ def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float, diviso
 
 
 def _accumulated(reduce: Any, arrays: Sequence[Array], out: Array) -> Array:
-    """reduce(... reduce(reduce(a, b), c) ...), in `out`."""
+    """reduce(... reduce(reduce(a, b), c) ...), in `out`: the first step writes there, so nothing is copied."""
     so_far, *rest = arrays
     if not rest:
         out[...] = so_far
@@ -80,15 +80,16 @@ def max_windows_and_winners(x: Array, window: Window) -> tuple[Array, Array]:
     number = xp.uint8 if KH * KW < 256 else xp.uint32
     y, winner = xp.empty((N, OH, OW, C), dtype=x.dtype), xp.empty((N, OH, OW, C), dtype=number)
     first_inside = _first_inside(window, OH, OW, xp).astype(number)  # (OH, OW, 1)
-    lines, rest = window.rows_and_columns()
+    by_rows, by_columns = window.rows_and_columns()
 
+    # The first in reading order is the first of its line, in the first line that has it: so columns come before rows.
     def compute(band: Band) -> None:
         padded = window.pad(x[band.images], _lowest(x), band.rows)
         best, at = y[band], winner[band]  # (images, rows, OW, C) each
-        in_line = [padded[:, :, cols] for _, _, _, cols in rest.positions(1, OW)]  # KW times (images, ≥ covered, OW, C)
+        in_line = [padded[:, :, cols] for _, _, _, cols in by_columns.positions(1, OW)]  # (images, ≥ covered, OW, C)
         of_lines, kw = xp.empty_like(in_line[0]), xp.empty(in_line[0].shape, dtype=number)
         _first_largest(in_line, [number(k) for k in range(KW)], of_lines, kw)
-        under = [rows for _, _, rows, _ in lines.positions(best.shape[1], OW)]  # KH times the lines of each window
+        under = [rows for _, _, rows, _ in by_rows.positions(best.shape[1], OW)]  # KH times the lines of each window
         _first_largest(
             [of_lines[:, rows] for rows in under],
             [number(kh * KW) + kw[:, rows] for kh, rows in enumerate(under)],
@@ -180,10 +181,9 @@ def spread_windows(g: Array, window: Window, H: int, W: int) -> Array:
     With stride 1 it is again a sum over windows: each pixel collects from the windows that it was in.
     """
     N, OH, OW, C = g.shape
-    (KH, KW), ((top, bottom), (left, right)) = window.extent, window.margins(H, W)
-    sides = (KH - 1 - top, KH - 1 - bottom), (KW - 1 - left, KW - 1 - right)
-    if window.stride == (1, 1) and min(*sides[0], *sides[1]) >= 0:
-        return sum_windows(g, Window(window.kernel, padding=sides, dilation=window.dilation))
+    backwards = window.backwards()
+    if backwards is not None:
+        return sum_windows(g, backwards)
     padded = array_module(g).zeros(window.padded_shape(N, H, W, C), dtype=g.dtype)
 
     def compute(images: slice) -> None:

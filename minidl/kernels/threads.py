@@ -9,7 +9,7 @@ product, for they go on looking out for work for many milliseconds. While pieces
 one thread, with threadpoolctl, and every large product is computed as a piece. Where threadpoolctl is not installed,
 BLAS keeps its threads, and pieces are computed one after the other.
 
-Between two calls of NumPy a thread needs the interpreter lock, and to be given it takes longer than a short call. So
+Between two calls of NumPy a thread needs the interpreter lock, and waiting for it takes longer than a short call. So
 pieces should be so large that each call takes 50 microseconds and more; and `np.dot` is better than `np.matmul` for
 results of few numbers, for which the latter does not let go of the lock.
 

@@ -73,9 +73,14 @@ def best(OH: int, OW: int) -> Transforms:
 _kept: dict[tuple[int, int], Array] = {}  # U of each constant weight, by the weight's id and P
 
 
-def is_constant(weight: Array) -> bool:
-    """Whether this is a NumPy array that nobody can write to, as `models.to_deploy` makes of weights."""
-    return isinstance(weight, np.ndarray) and weight.base is None and not weight.flags.writeable
+def constant(array: np.ndarray) -> np.ndarray:
+    """A copy that nobody can write to, ever: its memory is that of a `bytes`."""
+    return np.ndarray(array.shape, array.dtype, buffer=array.tobytes())
+
+
+def is_constant(array: Array) -> bool:
+    """Whether `constant` made it. What is worked out from it stays true."""
+    return isinstance(array, np.ndarray) and isinstance(array.base, bytes)
 
 
 class Tiles:
@@ -113,7 +118,7 @@ class Tiles:
         if weight.strides[2] < weight.strides[3]:  # as for an input gradient; a copy would take longer than a view
             return self.filters(weight.swapaxes(2, 3)).swapaxes(1, 2)
         key = id(weight), self.P
-        if is_constant(weight) and key in _kept:
+        if key in _kept:
             return _kept[key]
         _, _, C, F = weight.shape
         U = _by_columns(self.to_filter, weight.reshape(9, C * F)).reshape(self.P, C, F)

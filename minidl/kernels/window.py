@@ -50,6 +50,17 @@ class Window:
         (KH, KW), (DH, DW) = self.kernel, self.dilation
         return DH * (KH - 1) + 1, DW * (KW - 1) + 1
 
+    def backwards(self) -> Window | None:
+        """By which each pixel collects from the windows that it was in: a window of stride 1 over their results.
+
+        None where there is no such window: with another stride, or where the padding is more than the window reaches.
+        """
+        (height, width), ((top, bottom), (left, right)) = self.extent, self.padding
+        rest = (height - 1 - top, height - 1 - bottom), (width - 1 - left, width - 1 - right)
+        if self.stride != (1, 1) or min(*rest[0], *rest[1]) < 0:
+            return None
+        return Window(self.kernel, padding=rest, dilation=self.dilation)
+
     def output_size(self, H: int, W: int) -> Pair:
         """(OH, OW): at how many places the window stands. Less than 1 where the image is too small for it.
 

@@ -29,6 +29,7 @@ from minidl.kernels.tiles import Tiles, best, multiplications
 from minidl.kernels.window import Window
 
 CHUNK_SCRATCH = 16 << 20  # bytes of transformed tiles at a time that all threads together multiply
+SHARES = 4  # of the P products for each thread: the slower one takes fewer of them
 
 
 def applies(window: Window, groups: int) -> bool:
@@ -88,7 +89,7 @@ def _with_few_tiles(tiles: Tiles, x: Array, U: Array, epilogue: Epilogue, y: Arr
         tiles.inputs(x, band, out=V[:, t.start * C : t.stop * C])
 
     def multiply(part: slice) -> None:
-        xp.matmul(V.reshape(P, T, C)[part], U[part], out=M[part])
+        xp.matmul(V.reshape(P, T, C)[part], U[part], out=M[part])  # (part of P, T, F)
 
     def write(band: Band) -> None:
         written = tiles.write_outputs(M[:, tiles.places(band, tiles.TH)], band, y)
@@ -96,7 +97,7 @@ def _with_few_tiles(tiles: Tiles, x: Array, U: Array, epilogue: Epilogue, y: Arr
 
     every = tiles.bands(N, tiles.TH, C, F, xp)
     parallel(transform, every, xp)
-    parallel(multiply, parts(P, 4 * threads_of(xp)), xp)
+    parallel(multiply, parts(P, SHARES * threads_of(xp)), xp)
     parallel(write, every, xp)
 
 
@@ -127,7 +128,7 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
             to_U[part] += V.reshape(P, T, C)[part].swapaxes(1, 2) @ to_M.reshape(P, T, F)[part]  # (part of P, C, F)
 
         parallel(transform, tiles.bands(images, rows, C, F, xp), xp)
-        parallel(multiply, parts(P, 4 * threads_of(xp)), xp)
+        parallel(multiply, parts(P, SHARES * threads_of(xp)), xp)
 
     for chunk in tiles.bands(N, tiles.TH, C, F, xp, scratch=CHUNK_SCRATCH):
         add(chunk)

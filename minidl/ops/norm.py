@@ -46,7 +46,7 @@ class BatchNorm(Function):
         return self._differentiable_gradients(g, x, weight) if isinstance(g, Tensor) else self._gradients(g, x, weight)
 
     def _gradients(self, g: Array, x: Array, weight: Array, y: Array | None = None) -> tuple[Array | None, ...]:
-        """The gradients, of g to the sum or, where y is given, to max(..., 0), which was y."""
+        """To x, weight, bias and a. g is the gradient to the output; y is that output where a ReLU came last."""
         g, flat, y = (None if array is None else array.reshape(-1, x.shape[-1]) for array in (g, x, y))  # (M, C)
         to_x, to_weight, to_bias, g = channels.normalize_gradients(
             g, flat, self.mean, self.inv_std, weight, y, needs_x=self.needs[0]
