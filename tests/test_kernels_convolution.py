@@ -237,6 +237,7 @@ def tiny_pieces(monkeypatch, scratch):
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     monkeypatch.setattr(tiles, "CPU_SCRATCH", scratch)
     monkeypatch.setattr(winograd, "CHUNK_SCRATCH", 3 * scratch)
+    monkeypatch.setattr(winograd, "SMALL_FILTERS", scratch)
     for module in (channels, elementwise):
         monkeypatch.setattr(module, "PIECE", max(1, scratch // 8))
     monkeypatch.setattr(elementwise, "LARGE", 1)

@@ -14,6 +14,8 @@ from minidl.kernels.bands import parts
 from minidl.kernels.elementwise import PIECE, rectify, where_else_zero
 from minidl.kernels.threads import parallel
 
+ROW = 8192  # numbers: NumPy is faster at long rows, so several rows of x are taken as one
+
 
 def moments(x: Array) -> tuple[Array, Array]:
     """Mean and (biased) variance of each channel: two (C,).
@@ -26,26 +28,32 @@ def moments(x: Array) -> tuple[Array, Array]:
     (Chan, Golub & LeVeque, "Algorithms for computing the sample variance", 1983).
     """
     xp = array_module(x)
+    M, C = x.shape
+    k = _together(x)
+    x = x.reshape(M // k, k * C)  # (M / k, k·C)
 
     def of_piece(rows: slice) -> tuple[Array, Array]:
         piece = x[rows]
         ones = xp.ones(len(piece), dtype=x.dtype)
-        centre = xp.dot(ones, piece) / len(piece)  # (C,): the mean, but for rounding
+        centre = xp.dot(ones, piece) / len(piece)  # (k·C,): the mean, but for rounding
         deviations = piece - centre
         rest = xp.dot(ones, deviations).astype(xp.float64) / len(piece)
         deviations *= deviations
         return centre + rest, xp.dot(ones, deviations).astype(xp.float64) - len(piece) * rest**2
 
-    means, squares = _sums(of_piece, x)
-    sizes = xp.asarray([[rows.stop - rows.start] for rows in _pieces(x)], dtype=xp.float64)  # (pieces, 1)
-    mean = (sizes * means).sum(axis=0) / len(x)
-    variance = (squares + sizes * (means - mean) ** 2).sum(axis=0) / len(x)
+    means, squares = (array.reshape(-1, C) for array in _sums(of_piece, x))  # (k · pieces, C) each
+    sizes = xp.asarray([[rows.stop - rows.start] * k for rows in _pieces(x)], dtype=xp.float64).reshape(-1, 1)
+    mean = (sizes * means).sum(axis=0) / M
+    variance = (squares + sizes * (means - mean) ** 2).sum(axis=0) / M
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
 def affine(x: Array, scale: Array, shift: Array, add: Array | None = None, relu: bool = False) -> Array:
     """y = x · scale + shift for each channel, then + add (M, C), then the larger of that and 0."""
-    xp = array_module(x)
+    xp, (M, C) = array_module(x), x.shape
+    k = _together(x)
+    x, add = (None if array is None else array.reshape(M // k, k * C) for array in (x, add))  # (M / k, k·C)
+    scale, shift = xp.tile(scale, k), xp.tile(shift, k)  # (k·C,)
     y = xp.empty_like(x)
 
     def compute(rows: slice) -> None:
@@ -57,7 +65,7 @@ def affine(x: Array, scale: Array, shift: Array, add: Array | None = None, relu:
             rectify(piece, out=piece)
 
     parallel(compute, _pieces(x), xp)
-    return y
+    return y.reshape(M, C)
 
 
 def normalize_gradients(
@@ -72,26 +80,30 @@ def normalize_gradients(
 
     The g that was used is the last of the four that are returned.
     """
-    xp = array_module(x)
-    used = g if y is None else xp.empty_like(g)
+    xp, (M, C) = array_module(x), x.shape
+    k = _together(x)
+    g, x, y = (None if array is None else array.reshape(M // k, k * C) for array in (g, x, y))  # (M / k, k·C)
+    used = g if y is None else xp.empty(g.shape, dtype=g.dtype)
+    centre = xp.tile(mean, k)  # (k·C,)
 
     def of_piece(rows: slice) -> tuple[Array, Array]:
         if y is not None:
             where_else_zero(y[rows] != 0, g[rows], out=used[rows])
         ones = xp.ones(rows.stop - rows.start, dtype=x.dtype)
-        deviations = x[rows] - mean
+        deviations = x[rows] - centre
         deviations *= used[rows]
         return xp.dot(ones, used[rows]), xp.dot(ones, deviations)
 
-    to_bias, along = (sums.sum(axis=0) for sums in _sums(of_piece, x))  # Σ g and Σ g·(x − mean): (C,), float64
+    # Σ g and Σ g·(x − mean): (C,), float64, from (pieces, k·C)
+    to_bias, along = (sums.reshape(-1, C).sum(axis=0) for sums in _sums(of_piece, x))
     to_weight = along * inv_std
-    result = to_weight.astype(x.dtype), to_bias.astype(x.dtype), used
+    result = to_weight.astype(x.dtype), to_bias.astype(x.dtype), used.reshape(M, C)
     if not needs_x:
         return None, *result
     of_g = weight * inv_std
-    of_x = -of_g * inv_std * to_weight / len(x)
-    rest = -of_g * to_bias / len(x) - mean * of_x
-    of_g, of_x, rest = (factor.astype(x.dtype) for factor in (of_g, of_x, rest))
+    of_x = -of_g * inv_std * to_weight / M
+    rest = -of_g * to_bias / M - mean * of_x
+    of_g, of_x, rest = (xp.tile(factor.astype(x.dtype), k) for factor in (of_g, of_x, rest))  # (k·C,)
     to_x = xp.empty_like(x)
 
     def compute(rows: slice) -> None:  # the formula above, as g · of_g + x · of_x + rest
@@ -100,7 +112,16 @@ def normalize_gradients(
         piece += used[rows] * of_g
 
     parallel(compute, _pieces(x), xp)
-    return to_x, *result
+    return to_x.reshape(M, C), *result
+
+
+def _together(x: Array) -> int:
+    """How many rows of x (M, C) make one of at most ROW numbers: the largest power of two that divides M."""
+    M, C = x.shape
+    k = 1
+    while M % (2 * k) == 0 and 0 < 2 * k * C <= ROW:
+        k *= 2
+    return k
 
 
 def _pieces(x: Array) -> list[slice]:

@@ -28,6 +28,7 @@ from minidl.kernels.threads import parallel, threads_of
 from minidl.kernels.tiles import Tiles, best, multiplications
 from minidl.kernels.window import Window
 
+SMALL_FILTERS = 4 << 20  # bytes: transformed, they fit the cache beside as many tiles
 CHUNK_SCRATCH = 16 << 20  # bytes of transformed tiles at a time that all threads together multiply
 SHARES = 4  # of the P products for each thread: the slower one takes fewer of them
 
@@ -104,20 +105,44 @@ def _with_few_tiles(tiles: Tiles, x: Array, U: Array, epilogue: Epilogue, y: Arr
 def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
     """`columns.convolve_weight_gradient` by Winograd's algorithm: (3, 3, C, F).
 
-    ∂L/∂U = Vᵀ ∂L/∂M, a product for each element of a tile. Threads first share the tiles, to transform them, and then
-    those products; so no sums of theirs have to be added.
+    ∂L/∂U = Vᵀ ∂L/∂M, a product for each element of a tile.
     """
-    xp = array_module(x)
-    N, H, W, C = x.shape
-    F = g.shape[3]
+    _, H, W, C = x.shape
     tiles = Tiles(window, H, W, x)
-    P = tiles.P
+    bytes_of_U = tiles.P * C * g.shape[3] * x.dtype.itemsize
+    gradient = _sums_of_bands if bytes_of_U < SMALL_FILTERS else _sums_of_chunks
+    return tiles.filter_gradient(gradient(tiles, x, g))
+
+
+def _sums_of_bands(tiles: Tiles, x: Array, g: Array) -> Array:
+    """∂L/∂U (P, C, F), where it is small: each thread adds up one stretch of the bands, always the same."""
+    xp = array_module(x)
+    C, F = x.shape[3], g.shape[3]
+    every = tiles.bands(len(x), tiles.TH, C, F, xp, scratch=SMALL_FILTERS)
+    shares = [every[part] for part in parts(len(every), threads_of(xp))]
+    totals = [xp.zeros((tiles.P, C, F), dtype=x.dtype) for _ in shares]
+
+    def compute(i: int) -> None:
+        for band in shares[i]:
+            totals[i] += tiles.inputs(x, band).swapaxes(1, 2) @ tiles.output_gradients(g, band)  # (P, C, F)
+
+    parallel(compute, range(len(shares)), xp)
+    for total in totals[1:]:
+        totals[0] += total
+    return totals[0]
+
+
+def _sums_of_chunks(tiles: Tiles, x: Array, g: Array) -> Array:
+    """∂L/∂U (P, C, F), where it is large: threads first share the tiles of a chunk, to transform them, and then the P
+    products of which it is the sum; so none of them has sums of its own."""
+    xp = array_module(x)
+    P, C, F = tiles.P, x.shape[3], g.shape[3]
     to_U = xp.zeros((P, C, F), dtype=x.dtype)
 
     def add(chunk: Band) -> None:
         images, rows = chunk.images.stop - chunk.images.start, chunk.rows.stop - chunk.rows.start
         T = images * rows * tiles.TW
-        V, to_M = xp.empty((P, T * C), dtype=x.dtype), xp.empty((P, T * F), dtype=x.dtype)
+        V, to_M = xp.empty((P, T * C), dtype=x.dtype), xp.empty((P, T * F), dtype=x.dtype)  # (P, T·C), (P, T·F)
 
         def transform(piece: Band) -> None:
             band, t = piece.inside(chunk), tiles.places(piece, rows)
@@ -130,6 +155,6 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
         parallel(transform, tiles.bands(images, rows, C, F, xp), xp)
         parallel(multiply, parts(P, SHARES * threads_of(xp)), xp)
 
-    for chunk in tiles.bands(N, tiles.TH, C, F, xp, scratch=CHUNK_SCRATCH):
+    for chunk in tiles.bands(len(x), tiles.TH, C, F, xp, scratch=CHUNK_SCRATCH):
         add(chunk)
-    return tiles.filter_gradient(to_U)
+    return to_U
