@@ -359,6 +359,9 @@ def test_weights_in_deploy_form_are_constants_that_can_be_replaced(rng):
     before = set(tiles._kept)
     F.conv2d(Tensor(np.ones((1, 8, 8, weight.shape[2]), weight.dtype)), weight, algorithm="winograd")
     assert len(set(tiles._kept) - before) == 1, "transformed filters are not kept"
+    arrays = [parameter.data for parameter in deployed.parameters()]
+    deployed.to("cpu", np.float64)
+    assert all(p.data is array for p, array in zip(deployed.parameters(), arrays, strict=True)), "no constant any more"
     y = deployed(x).numpy()
     deployed.load_state_dict({key: 2 * array for key, array in deployed.state_dict().items()})
     assert not np.allclose(deployed(x).numpy(), y)

@@ -252,7 +252,10 @@ class Module:
         return self.train(False)
 
     def to(self, device: str | Device | None = None, dtype: Any = None) -> Module:
-        """Move all parameters and buffers to `device`, and the floating ones to `dtype`. Gradients are dropped."""
+        """Move all parameters and buffers to `device`, and the floating ones to `dtype`. Gradients are dropped.
+
+        Arrays that are there already stay what they are.
+        """
         if dtype is not None and not is_floating(dtype):
             raise TypeError(f"{type(self).__name__}.to: expected a floating dtype, got {np.dtype(dtype)}")
         try:
@@ -263,7 +266,7 @@ class Module:
             array = tensor.data if target is None else to_device(tensor.data, target)
             if dtype is not None and is_floating(array.dtype):
                 with active(device_of(array)):
-                    array = array.astype(dtype)
+                    array = array.astype(dtype, copy=False)
             if array is not tensor.data:
                 tensor.data = array
             tensor.zero_grad()
