@@ -389,7 +389,12 @@ def test_adjoints_of_shares(size, places):
 # ---- channels
 
 
-PIECES = [1, 7, channels.PIECE // 4, channels.PIECE // 4 + 1, channels.PIECE // 2 + 5]  # rows of 4 channels
+PIECES = [
+    1,
+    7,
+    *(channels.PIECE // 4 + n for n in (0, 1)),
+    *(channels.PIECE // 2 + n for n in (5, 64)),
+]  # rows of 4 channels
 
 
 @pytest.mark.parametrize("M", PIECES)
