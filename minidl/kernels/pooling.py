@@ -2,6 +2,9 @@
 
 They loop over the positions of the window; each position is, for all windows together, one strided slice. Threads
 share bands of the output; where windows that overlap are added up, whole images.
+
+A step of a loop is one short pass, and threads that share short ones mostly wait for each other: bands here are as
+large as the cache that the cores share. With bands for a core's own cache two threads take longer than one.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import numpy as np
 
 from minidl.backend import Array, array_module, is_array, is_floating
 from minidl.kernels.bands import Band, bands, whole_images
-from minidl.kernels.elementwise import where_else_zero
 from minidl.kernels.threads import parallel
 from minidl.kernels.window import Window
+
+SCRATCH = 16 << 20  # bytes of a band
 
 
 def max_windows(x: Array, window: Window) -> Array:
@@ -54,7 +58,7 @@ def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float, diviso
         elif divisor != 1:
             part /= divisor
 
-    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp), xp)
+    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp, SCRATCH), xp)
     return y
 
 
@@ -100,17 +104,19 @@ def max_windows_and_winners(x: Array, window: Window) -> tuple[Array, Array]:
             _find_nans(padded, window, best, at)
         xp.maximum(at, first_inside[band.rows], out=at)  # where all is −∞, so is the margin
 
-    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp), xp)
+    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp, SCRATCH), xp)
     return y, winner
 
 
 def _first_largest(arrays: Sequence[Array], numbers: Sequence[Array], best: Array, at: Array) -> None:
     """The largest of several arrays, in `best`, and the number of the first that has it, in `at`; the numbers grow."""
     xp = array_module(best)
-    best[...], at[...] = arrays[0], numbers[0]
+    if len(arrays) == 1:
+        best[...], at[...] = arrays[0], numbers[0]
+    so_far, number_so_far = arrays[0], numbers[0]
     for array, number in zip(arrays[1:], numbers[1:], strict=True):
-        xp.maximum(at, (array > best) * number, out=at)
-        xp.maximum(best, array, out=best)
+        number_so_far = xp.maximum(number_so_far, (array > so_far) * number, out=at)
+        so_far = xp.maximum(so_far, array, out=best)
 
 
 def _find_nans(padded: Array, window: Window, best: Array, at: Array) -> None:
@@ -141,38 +147,45 @@ def _first_inside(window: Window, OH: int, OW: int, xp: Any) -> Array:
 
 def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) -> Array:
     """Zeros (N, H, W, C), with each g (N, OH, OW, C) added where its window's maximum stood."""
-    N, OH, OW, C = g.shape
-    xp = array_module(g)
-    padded = xp.zeros(window.padded_shape(N, H, W, C), dtype=g.dtype)
+    xp, (N, _, _, C) = array_module(g), g.shape
+    y = xp.empty((N, H, W, C), dtype=g.dtype)
+    _, *padded_image = window.padded_shape(N, H, W, C)
+    has_margin = tuple(padded_image) != (H, W, C)
 
     def compute(images: slice) -> None:
-        for kh, kw, rows, cols in window.positions(OH, OW):
-            mask = winner[images] == kh * window.kernel[1] + kw  # (images, OH, OW, C)
-            padded[images, rows, cols] += where_else_zero(mask, g[images])
+        part = y[images]
+        padded = xp.empty((len(part), *padded_image), dtype=g.dtype) if has_margin else part
+        padded[...] = 0
+        places = _places(winner[images], window, padded_image)
+        xp.add.at(padded.reshape(-1), places.reshape(-1), g[images].reshape(-1))
+        if has_margin:
+            part[...] = window.crop(padded, H, W)
 
-    parallel(compute, whole_images(_bytes_of_all(window, g), N, xp), xp)
-    return window.crop(padded, H, W)
+    parallel(compute, whole_images(2 * y.nbytes + 16 * g.size, N, xp), xp)  # two times 8 bytes for each place
+    return y
 
 
 def gather_winners(x: Array, winner: Array, window: Window) -> Array:
     """The element of each window of x (N, H, W, C) at the position where the maximum stood: (N, OH, OW, C)."""
-    _, OH, OW, _ = winner.shape
     padded = window.pad(x)
-    y = array_module(x).zeros(winner.shape, dtype=x.dtype)
-    for kh, kw, rows, cols in window.positions(OH, OW):
-        y += where_else_zero(winner == kh * window.kernel[1] + kw, padded[:, rows, cols])
-    return y
+    return array_module(x).take(padded, _places(winner, window, padded.shape[1:]))
+
+
+def _places(winner: Array, window: Window, padded_image: Sequence[int]) -> Array:
+    """Where each winning element is in the memory of padded images (N, H, W, C): int64 (N, OH, OW, C)."""
+    xp, (N, OH, OW, _), (H, W, C) = array_module(winner), winner.shape, padded_image
+    first, from_first = window.numbered(OH, OW, W, xp)  # (OH, OW), (KH, KW)
+    places = xp.take(from_first * C, winner)
+    places += first[..., None] * C + xp.arange(C)  # (OH, OW, C)
+    places += xp.arange(N)[:, None, None, None] * (H * W * C)
+    return places
 
 
 def flat_indices(winner: Array, window: Window, W: int) -> Array:
     """Winning positions as indices h·W + w into the image plane, int64 (N, OH, OW, C)."""
-    xp = array_module(winner)
-    _, OH, OW, _ = winner.shape
-    kh, kw = winner.astype(xp.int64) // window.kernel[1], winner.astype(xp.int64) % window.kernel[1]
-    top = xp.arange(OH)[:, None, None] * window.stride[0] - window.padding[0][0]  # (OH, 1, 1)
-    left = xp.arange(OW)[:, None] * window.stride[1] - window.padding[1][0]  # (OW, 1)
-    h, w = top + kh * window.dilation[0], left + kw * window.dilation[1]  # (N, OH, OW, C) each
-    return h * W + w
+    xp, (_, OH, OW, _), ((top, _), (left, _)) = array_module(winner), winner.shape, window.padding
+    first, from_first = window.numbered(OH, OW, W, xp)
+    return xp.take(from_first, winner) + (first - (top * W + left))[..., None]
 
 
 def spread_windows(g: Array, window: Window, H: int, W: int) -> Array:

@@ -98,6 +98,13 @@ class Window:
                 cols = slice(kw * DW, kw * DW + (OW - 1) * SW + 1, SW)
                 yield kh, kw, rows, cols
 
+    def numbered(self, OH: int, OW: int, W: int, xp: Any) -> tuple[Array, Array]:
+        """The index h·W + w, in a padded image W wide, of the first element of each window, (OH, OW), and how much
+        larger that of each element of the window is, (KH, KW)."""
+        (KH, KW), (SH, SW), (DH, DW) = self.kernel, self.stride, self.dilation
+        first = (xp.arange(OH) * SH * W)[:, None] + xp.arange(OW) * SW
+        return first, (xp.arange(KH) * DH * W)[:, None] + xp.arange(KW) * DW
+
     def rows_and_columns(self) -> tuple[Window, Window]:
         """The window as one over KH rows and then one over KW columns."""
         (KH, KW), (SH, SW), (DH, DW) = self.kernel, self.stride, self.dilation
