@@ -13,7 +13,7 @@ from judge import assert_close, host
 
 from minidl.backend import array_module, to_device
 from minidl.backend import device as as_device
-from minidl.kernels import bands, channels, columns, pooling, shares
+from minidl.kernels import bands, channels, columns, elementwise, pooling, shares
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.window import Window, pair, sides
 
@@ -169,7 +169,7 @@ def test_bands_change_nothing(scratch, device, monkeypatch):
 def test_bands_cover_the_output_once_in_order_and_fit_the_scratch(
     N, OH, row_bytes, scratch, more, threads, use_threads, monkeypatch
 ):
-    """A single row may be larger. There is a band for each thread, as far as there are rows."""
+    """A single row may be larger. There are as many bands for each thread, unless they are single images or rows."""
     use_threads(threads)
     monkeypatch.setattr(bands, "CPU_SCRATCH", scratch)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
@@ -177,6 +177,7 @@ def test_bands_cover_the_output_once_in_order_and_fit_the_scratch(
     order = np.arange(N * OH).reshape(N, OH)
     assert np.concatenate([order[band].ravel() for band in cut]).tolist() == list(range(N * OH))
     assert len(cut) >= min(threads, N * OH)
+    assert len(cut) % threads == 0 or len(cut) == N or any(order[band].size == 1 for band in cut) or N == 0
     for band in cut:
         rows = order[band].size
         assert rows <= 1 or rows * row_bytes <= max(scratch, more)
@@ -188,7 +189,8 @@ def test_little_is_one_band(use_threads):
     least = bands.NOT_WORTH_A_THREAD // bands.MULTIPLY_ADDS_PER_BYTE
     assert [len(bands.bands(4, 8, size // 32, np)) for size in (least, 2 * least)] == [1, 4]
     assert [len(bands.whole_images(size, 4, np)) for size in (least, 2 * least)] == [1, 4]
-    assert [len(bands.whole_images(size, 64, np)) for size in (8 << 20, 9 << 20)] == [4, 8]  # a multiple of the threads
+    four = 4 * bands.CPU_SCRATCH
+    assert [len(bands.whole_images(size, 64, np)) for size in (four, four + 1)] == [4, 8]  # a multiple of the threads
     assert len(bands.whole_images(bands.GPU_SCRATCH, 64, fakecupy)) == 1
 
 
@@ -215,13 +217,12 @@ def test_parts(n, count):
     assert max(sizes) - min(sizes) <= 1
 
 
-@given(outer=st.tuples(*[st.integers(0, 5)] * 4), inner=st.tuples(*[st.integers(0, 5)] * 4))
-def test_a_band_of_a_band(outer, inner):
-    """y[outer][inner] is y[inner.inside(outer)]."""
-    outer, inner = (bands.Band(slice(a, a + images), slice(b, b + rows)) for a, images, b, rows in (outer, inner))
-    y = np.arange(400).reshape(20, 20)
-    clipped = bands.Band(*(slice(i.start, min(i.stop, o.stop - o.start)) for i, o in zip(inner, outer, strict=True)))
-    np.testing.assert_array_equal(y[outer][inner], y[clipped.inside(outer)])
+@pytest.mark.parametrize(("count", "expected"), [(0, 1), (1, 3), (3, 3), (4, 6), (7, 9), (10, 10)])
+def test_even_parts(count, expected, use_threads):
+    """A multiple of the threads, as far as there is something for each; one part where there is little to do."""
+    use_threads(3)
+    assert bands.even_parts(10, count, np) == bands.parts(10, expected)
+    assert bands.even_parts(10, count, fakecupy) == bands.parts(10, count)
 
 
 def test_scratch_memory_is_bounded(monkeypatch):
@@ -318,10 +319,10 @@ def test_where_else_zero_is_where(dtype, device):
     values = np.array([1.5, -0.0, np.inf, -np.inf, np.nan, 6e-8, -7.0, 2.0], dtype)
     mask = np.array([[True] * 8, [False] * 8, [True, False] * 4, [False, True] * 4])
     on_device = to_device(values, as_device(device)), to_device(mask, as_device(device))
-    chosen = pooling.where_else_zero(on_device[1], on_device[0])
+    chosen = elementwise.where_else_zero(on_device[1], on_device[0])
     assert chosen.dtype == dtype
     np.testing.assert_array_equal(host(chosen), np.where(mask, values, 0))
-    every_second = pooling.where_else_zero(on_device[1][::2, ::2], on_device[0][::2])
+    every_second = elementwise.where_else_zero(on_device[1][::2, ::2], on_device[0][::2])
     np.testing.assert_array_equal(host(every_second), np.where(mask[::2, ::2], values[::2], 0))
 
 
@@ -352,6 +353,7 @@ def test_bands_and_threads_change_nothing_about_pooling(scratch, threads, device
     np.testing.assert_array_equal(expected[0], expected[2])
     monkeypatch.setattr(bands, "CPU_SCRATCH", scratch)
     monkeypatch.setattr(bands, "GPU_SCRATCH", scratch)
+    monkeypatch.setattr(pooling, "SCRATCH", scratch)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     use_threads(threads)
     for actual, whole in zip(every(*(to_device(array, as_device(device)) for array in (x, g))), expected, strict=True):

@@ -19,7 +19,7 @@ from minidl.backend import device as as_device
 from minidl.backend import to_device
 from minidl.data import ArrayDataset, DataLoader
 from minidl.data.digits import load_digits
-from minidl.kernels import bands, channels, columns, convolution, elementwise, tiles, winograd
+from minidl.kernels import bands, channels, columns, convolution, elementwise, pooling, tiles, winograd
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.window import Window, pair, sides
 from minidl.optim import SGD
@@ -236,8 +236,7 @@ def tiny_pieces(monkeypatch, scratch):
         monkeypatch.setattr(bands, name, scratch)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     monkeypatch.setattr(tiles, "CPU_SCRATCH", scratch)
-    monkeypatch.setattr(winograd, "CHUNK_SCRATCH", 3 * scratch)
-    monkeypatch.setattr(winograd, "SMALL_FILTERS", scratch)
+    monkeypatch.setattr(pooling, "SCRATCH", scratch)
     for module in (channels, elementwise):
         monkeypatch.setattr(module, "PIECE", max(1, scratch // 8))
     monkeypatch.setattr(elementwise, "LARGE", 1)

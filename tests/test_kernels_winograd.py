@@ -188,18 +188,14 @@ FEW_TILES = (2, 9, 9, 70), 60  # 18, of less memory than the filters
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("scratch", [1, 4000, 40_000, 1 << 30])  # a row of tiles, rows, an image, all of them
-@pytest.mark.parametrize(
-    ("shapes", "small"), [(MANY_TILES, 10_000), (MANY_TILES, 0), (FEW_TILES, 0)], ids=["small", "many", "few"]
-)
-def test_bands_and_threads_change_nothing(shapes, small, scratch, threads, device, use_threads, monkeypatch):
+@pytest.mark.parametrize("shapes", [MANY_TILES, FEW_TILES], ids=["many", "few"])
+def test_bands_and_threads_change_nothing(shapes, scratch, threads, device, use_threads, monkeypatch):
     arrays = arrays_for(*shapes)
     use_threads(1)
     expected = all_three(*arrays)
     for name in ("CPU_SCRATCH", "GPU_SCRATCH"):
         monkeypatch.setattr(bands, name, scratch)
     monkeypatch.setattr(tiles, "CPU_SCRATCH", scratch)
-    monkeypatch.setattr(winograd, "CHUNK_SCRATCH", 3 * scratch)
-    monkeypatch.setattr(winograd, "SMALL_FILTERS", small)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     use_threads(threads)
     for actual, whole in zip(all_three(*on(device, arrays)), expected, strict=True):
@@ -210,11 +206,9 @@ def test_bands_and_threads_change_nothing(shapes, small, scratch, threads, devic
 def test_the_same_threads_give_the_same_bits(threads, use_threads, monkeypatch):
     """Whichever of them is faster: float32, whose sums depend on their order."""
     monkeypatch.setattr(bands, "CPU_SCRATCH", 4000)
-    monkeypatch.setattr(winograd, "CHUNK_SCRATCH", 12_000)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     use_threads(threads)
-    for shapes, small in ((MANY_TILES, 5000), (MANY_TILES, 0), (FEW_TILES, 0)):
-        monkeypatch.setattr(winograd, "SMALL_FILTERS", small)
+    for shapes in (MANY_TILES, FEW_TILES):
         arrays = arrays_for(*shapes, dtype=np.float32)
         first = all_three(*arrays)
         for _ in range(25):
@@ -222,17 +216,14 @@ def test_the_same_threads_give_the_same_bits(threads, use_threads, monkeypatch):
                 np.testing.assert_array_equal(again, once)
 
 
-@pytest.mark.parametrize("small", [0, 64 << 10])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_memory_is_bounded(threads, small, use_threads, monkeypatch):
+def test_memory_is_bounded(threads, use_threads, monkeypatch):
     """Beside what is given back, four times as many images take no more of it, and far less than a column matrix.
 
     (With threads it depends on when they let go of things.)
     """
     use_threads(threads)
     monkeypatch.setattr(bands, "CPU_SCRATCH", 32 << 10)
-    monkeypatch.setattr(winograd, "CHUNK_SCRATCH", 128 << 10)
-    monkeypatch.setattr(winograd, "SMALL_FILTERS", small)
 
     def scratch(N):
         x, weight, bias, g = arrays_for((N, 32, 64, 8), 8)
@@ -333,8 +324,8 @@ def test_multiplications():
 def transformed(monkeypatch):
     """The shapes of the weights that were transformed."""
     shapes = []
-    by_columns = tiles._by_columns
-    monkeypatch.setattr(tiles, "_by_columns", lambda matrix, x: shapes.append(x.shape) or by_columns(matrix, x))
+    by_channels = tiles._by_channels
+    monkeypatch.setattr(tiles, "_by_channels", lambda matrix, x: shapes.append(x.shape) or by_channels(matrix, x))
     return shapes
 
 

@@ -5,8 +5,8 @@
     image 2  ───────────
     ...
 
-A band is small enough that what is computed on the way to it stays in a core's cache, and there is one for every thread
-at least, unless there is next to nothing to do. Large and deep tensors are cut the same way.
+A band is small enough that what is computed on the way to it stays in the cache, and there are as many for each thread,
+unless there is next to nothing to do. Large and deep tensors are cut the same way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.kernels.threads import threads_of
 
-CPU_SCRATCH = 2 << 20  # bytes: about a core's cache
+CPU_SCRATCH = 4 << 20  # bytes: a few times a core's cache, for what is written on the way is not in use all at once
 GPU_SCRATCH = 256 << 20  # enough to fill a GPU
 
 # A second thread takes some 0.1 ms to be woken and to take turns at Python's interpreter lock. What is no more work
@@ -33,10 +33,6 @@ class Band(NamedTuple):
     images: slice
     rows: slice
 
-    def inside(self, other: Band) -> Band:
-        """Where this band of another band is in the whole."""
-        return Band(*(slice(a.start + b.start, a.stop + b.start) for a, b in zip(self, other, strict=True)))
-
 
 def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0, row_work: int = 0) -> list[Band]:
     """Cut N images of OH rows into bands of at most CPU_SCRATCH bytes, or `scratch` where it is more; on a GPU, of
@@ -48,22 +44,32 @@ def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0, row_work: 
         return [Band(slice(0, N), slice(0, OH))]
     scratch = max(scratch, CPU_SCRATCH) if xp is np else GPU_SCRATCH
     most = max(1, scratch // max(1, row_bytes))  # rows in a band
-    least = threads_of(xp)  # bands
-    if N == 0 or (most >= OH and least <= N):
-        return [Band(images, slice(0, OH)) for images in parts(N, max(least, -(-N // max(1, most // OH))))]
-    rows = parts(OH, max(-(-OH // most), -(-least // N)))
+    threads = threads_of(xp)
+    if N == 0 or (most >= OH and threads <= N):
+        return [Band(images, slice(0, OH)) for images in even_parts(N, -(-N // max(1, most // OH)), xp)]
+    count = -(-OH // most)
+    rows = parts(OH, count) if N % threads == 0 else even_parts(OH, count, xp)
     return [Band(slice(n, n + 1), part) for n in range(N) for part in rows]
 
 
 def whole_images(nbytes: int, N: int, xp: Any) -> list[slice]:
     """N images, of so many bytes together, in parts that fit the cache, as many for each thread; small ones in one."""
-    threads, scratch = threads_of(xp), CPU_SCRATCH if xp is np else GPU_SCRATCH
-    return parts(N, threads * -(-nbytes // (threads * scratch)) if worth_threads(nbytes) else 1)
+    scratch = CPU_SCRATCH if xp is np else GPU_SCRATCH
+    return even_parts(N, -(-nbytes // scratch) if worth_threads(nbytes) else 0, xp)
 
 
 def worth_threads(nbytes: int, work: int = 0) -> bool:
     """Whether there is enough to do: bytes that are written on the way, and multiply-adds."""
     return MULTIPLY_ADDS_PER_BYTE * nbytes + work > NOT_WORTH_A_THREAD
+
+
+def even_parts(n: int, count: int, xp: Any) -> list[slice]:
+    """0, 1, ... n − 1 in `count` parts, or a few more: as many for each thread. 3 for two would take as long as 4.
+
+    Where count is 0 there is one part, for one thread.
+    """
+    threads = threads_of(xp)
+    return parts(n, -(-count // threads) * threads)
 
 
 def parts(n: int, count: int) -> list[slice]:

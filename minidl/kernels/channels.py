@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minidl.backend import Array, array_module
-from minidl.kernels.bands import parts
+from minidl.kernels.bands import even_parts
 from minidl.kernels.elementwise import PIECE, rectify, where_else_zero
 from minidl.kernels.threads import parallel
 
@@ -125,9 +125,8 @@ def _together(x: Array) -> int:
 
 
 def _pieces(x: Array) -> list[slice]:
-    """The rows of x (M, C) in pieces that fit the cache."""
-    M, C = x.shape
-    return parts(M, -(-M * C // PIECE))
+    """The rows of x (M, C) in pieces that fit the cache, as many for each thread; small ones in one."""
+    return even_parts(len(x), x.size // PIECE, array_module(x))
 
 
 def _sums(of_piece: Callable[[slice], tuple[Array, ...]], x: Array) -> tuple[Array, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from minidl.backend import Array, array_module, is_floating
-from minidl.kernels.bands import parts
-from minidl.kernels.threads import parallel, threads_of
+from minidl.kernels.bands import even_parts
+from minidl.kernels.threads import parallel
 
 # Elements of a piece. It fits the cache that the cores share, but not a core's own: a pass over less takes so little
 # time that threads would mostly wait, for each other, for Python's interpreter lock and to be woken.
@@ -39,7 +39,7 @@ def in_pieces(work: Callable[..., None], *arrays: Array) -> None:
     def compute(part: slice) -> None:
         work(*(array[part] for array in flat))
 
-    parallel(compute, parts(flat[0].size, max(threads_of(np), flat[0].size // PIECE)))
+    parallel(compute, even_parts(flat[0].size, flat[0].size // PIECE, np))
 
 
 def _can_be_cut(arrays: Sequence[Any]) -> bool:
@@ -87,7 +87,7 @@ def joined(arrays: Sequence[Array], axis: int) -> Array:
     def compute(part: slice) -> None:
         np.concatenate([array[part] for array in arrays], axis=axis, out=y[part])
 
-    parallel(compute, parts(len(y), max(threads_of(np), size // PIECE)))
+    parallel(compute, even_parts(len(y), size // PIECE, np))
     return y
 
 

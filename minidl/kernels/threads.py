@@ -96,7 +96,7 @@ def parallel(work: Callable[[Any], None], pieces: Sequence[Any], xp: Any = np) -
         return
     with _one_blas_thread() as held:
         helpers = min(len(pieces), get_num_threads()) - 1 if held else 0
-        if helpers < 1 or getattr(_this_thread, "helps", False):
+        if helpers < 1 or getattr(_this_thread, "computes", False):  # a piece, of which this is a part
             for piece in pieces:
                 work(piece)
         else:
@@ -116,7 +116,6 @@ def _share(work: Callable[[Any], None], pieces: Sequence[Any], helpers: int) -> 
                 return  # too late: all is done, or somebody failed
             helping.append(threading.get_ident())
             work, remaining = task[0]
-        _this_thread.helps = True
         try:
             with np.errstate(**floating_point_errors):
                 _compute(work, remaining)
@@ -139,8 +138,12 @@ def _share(work: Callable[[Any], None], pieces: Sequence[Any], helpers: int) -> 
 
 
 def _compute(work: Callable[[Any], None], remaining: Iterator[Any]) -> None:
-    for piece in remaining:
-        work(piece)
+    _this_thread.computes = True
+    try:
+        for piece in remaining:
+            work(piece)
+    finally:
+        _this_thread.computes = False
 
 
 def _submit(help_out: Callable[[], None], helpers: int) -> None:

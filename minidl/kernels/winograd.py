@@ -21,16 +21,15 @@ And a value that is not finite spreads over its tile, not over its window.
 
 from __future__ import annotations
 
+from typing import Any
+
 from minidl.backend import Array, array_module
-from minidl.kernels.bands import Band, parts
+from minidl.kernels.bands import Band, even_parts, parts
+from minidl.kernels.elementwise import added
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.threads import parallel, threads_of
-from minidl.kernels.tiles import Tiles, best, multiplications
+from minidl.kernels.tiles import Tiles, best, is_constant, multiplications
 from minidl.kernels.window import Window
-
-SMALL_FILTERS = 4 << 20  # bytes: transformed, they fit the cache beside as many tiles
-CHUNK_SCRATCH = 16 << 20  # bytes of transformed tiles at a time that all threads together multiply
-SHARES = 4  # of the P products for each thread: the slower one takes fewer of them
 
 
 def applies(window: Window, groups: int) -> bool:
@@ -39,10 +38,11 @@ def applies(window: Window, groups: int) -> bool:
 
 
 # What it takes to transform one number, in multiply-adds of a large matrix product. Measured over 180 convolutions of
-# 4×4 to 56×56 pixels, 16 to 512 channels and 1 or 8 images on two cores: with these the choice costs 1% on average.
-FILTER_COST = 120  # of the filters, which come from and go to memory: (m+2)² numbers for each channel and filter
-KEPT_FILTER_COST = 20  # of filters that have been transformed, and only come from memory
-TILE_COST = 50  # of the tiles, in the cache: (m+2)² numbers for each channel and for each filter
+# 4×4 to 56×56 pixels, 16 to 512 channels and 1 or 8 images on two cores: the choice by these takes 1 to 2% longer, on
+# average, than the faster way each time.
+FILTER_COST = 30  # of the filters: (m+2)² numbers for each channel and filter
+KEPT_FILTER_COST = 10  # of filters that have been transformed, and only come from memory
+TILE_COST = 30  # of the tiles: (m+2)² numbers for each channel and for each filter
 
 
 def is_faster(N: int, OH: int, OW: int, C: int, F: int, filters_kept: bool = False) -> bool:
@@ -60,12 +60,11 @@ def convolve(x: Array, weight: Array, window: Window, epilogue: Epilogue) -> Arr
     N, H, W, C = x.shape
     F = weight.shape[3]
     tiles = Tiles(window, H, W, x)
-    U = tiles.filters(weight)  # (P, C, F)
     y = xp.empty((N, tiles.OH, tiles.OW, F), dtype=x.dtype)
-    T = N * tiles.TH * tiles.TW
-    if C * F > T * (C + F):
-        _with_few_tiles(tiles, x, U, epilogue, y)
+    if tiles.are_few(N, C, F):
+        _with_few_tiles(tiles, x, weight, epilogue, y)
         return y
+    U = tiles.filters(weight)  # (P, C, F)
 
     def compute(band: Band) -> None:
         M = tiles.inputs(x, band) @ U  # (P, T of the band, C) times (P, C, F): (P, T of the band, F)
@@ -77,84 +76,88 @@ def convolve(x: Array, weight: Array, window: Window, epilogue: Epilogue) -> Arr
     return y
 
 
-def _with_few_tiles(tiles: Tiles, x: Array, U: Array, epilogue: Epilogue, y: Array) -> None:
-    """The convolution where filters take more memory than tiles: threads share the tiles, then the P products, of which
-    each reads filters that no other reads, and then the tiles again."""
-    xp, N = array_module(x), len(x)
-    P, C, F = U.shape
+def _with_few_tiles(tiles: Tiles, x: Array, weight: Array, epilogue: Epilogue, y: Array) -> None:
+    """The convolution where filters take more memory than tiles: threads share the tiles, then the filters, so that no
+    two read the same, and then the tiles again."""
+    xp, N, (_, _, C, F) = array_module(x), len(x), weight.shape
     T = N * tiles.TH * tiles.TW
-    V, M = xp.empty((P, T * C), dtype=x.dtype), xp.empty((P, T, F), dtype=x.dtype)
+    V, M = xp.empty((tiles.P, T, C), dtype=x.dtype), xp.empty((tiles.P, T, F), dtype=x.dtype)
 
     def transform(band: Band) -> None:
-        t = tiles.places(band, tiles.TH)
-        tiles.inputs(x, band, out=V[:, t.start * C : t.stop * C])
+        tiles.inputs(x, band, out=V[:, tiles.places(band)])
 
-    def multiply(part: slice) -> None:
-        xp.matmul(V.reshape(P, T, C)[part], U[part], out=M[part])  # (part of P, T, F)
+    def multiply_by_kept(part: slice) -> None:
+        xp.matmul(V[part], tiles.filters(weight)[part], out=M[part])  # (part of P, T, F)
+
+    def transform_and_multiply(part: slice) -> None:
+        xp.matmul(V, tiles.filters(weight[..., part]), out=M[..., part])  # (P, T, part of F)
 
     def write(band: Band) -> None:
-        written = tiles.write_outputs(M[:, tiles.places(band, tiles.TH)], band, y)
+        written = tiles.write_outputs(M[:, tiles.places(band)], band, y)
         epilogue.apply(y[written], written)
 
     every = tiles.bands(N, tiles.TH, C, F, xp)
     parallel(transform, every, xp)
-    parallel(multiply, parts(P, SHARES * threads_of(xp)), xp)
+    if is_constant(weight):
+        tiles.filters(weight)  # all of them, by all threads, if they are not kept yet
+        parallel(multiply_by_kept, even_parts(tiles.P, 8, xp), xp)
+    else:
+        parallel(transform_and_multiply, _some_at_a_time(F, xp), xp)
     parallel(write, every, xp)
 
 
 def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
     """`columns.convolve_weight_gradient` by Winograd's algorithm: (3, 3, C, F).
 
-    ∂L/∂U = Vᵀ ∂L/∂M, a product for each element of a tile.
+    ∂L/∂U = Vᵀ ∂L/∂M, a product for each element of a tile. Each thread adds up one stretch of the bands, always the
+    same.
     """
-    _, H, W, C = x.shape
-    tiles = Tiles(window, H, W, x)
-    bytes_of_U = tiles.P * C * g.shape[3] * x.dtype.itemsize
-    gradient = _sums_of_bands if bytes_of_U < SMALL_FILTERS else _sums_of_chunks
-    return tiles.filter_gradient(gradient(tiles, x, g))
-
-
-def _sums_of_bands(tiles: Tiles, x: Array, g: Array) -> Array:
-    """∂L/∂U (P, C, F), where it is small: each thread adds up one stretch of the bands, always the same."""
     xp = array_module(x)
-    C, F = x.shape[3], g.shape[3]
-    every = tiles.bands(len(x), tiles.TH, C, F, xp, scratch=SMALL_FILTERS)
-    shares = [every[part] for part in parts(len(every), threads_of(xp))]
-    totals = [xp.zeros((tiles.P, C, F), dtype=x.dtype) for _ in shares]
+    N, H, W, C = x.shape
+    F = g.shape[3]
+    tiles = Tiles(window, H, W, x)
+    if tiles.are_few(N, C, F):
+        return _gradient_with_few_tiles(tiles, x, g)
+    # A band adds to all of ∂L/∂U, so there should be as much in a band.
+    every = tiles.bands(N, tiles.TH, C, F, xp, scratch=tiles.P * C * F * x.dtype.itemsize)
+    stretches = [every[part] for part in parts(len(every), threads_of(xp))]
+    totals: list[Array] = [None] * len(stretches)  # (P, C, F) each
+
+    def of_band(band: Band) -> Array:
+        return tiles.inputs(x, band).swapaxes(1, 2) @ tiles.output_gradients(g, band)  # (P, C, F)
 
     def compute(i: int) -> None:
-        for band in shares[i]:
-            totals[i] += tiles.inputs(x, band).swapaxes(1, 2) @ tiles.output_gradients(g, band)  # (P, C, F)
+        first, *rest = stretches[i]
+        totals[i] = of_band(first)
+        for band in rest:
+            totals[i] += of_band(band)
 
-    parallel(compute, range(len(shares)), xp)
-    for total in totals[1:]:
-        totals[0] += total
-    return totals[0]
+    parallel(compute, range(len(stretches)), xp)
+    return tiles.filter_gradient(added(totals) if len(totals) > 1 else totals[0])
 
 
-def _sums_of_chunks(tiles: Tiles, x: Array, g: Array) -> Array:
-    """∂L/∂U (P, C, F), where it is large: threads first share the tiles of a chunk, to transform them, and then the P
-    products of which it is the sum; so none of them has sums of its own."""
-    xp = array_module(x)
-    P, C, F = tiles.P, x.shape[3], g.shape[3]
-    to_U = xp.zeros((P, C, F), dtype=x.dtype)
+def _gradient_with_few_tiles(tiles: Tiles, x: Array, g: Array) -> Array:
+    """The gradient where it takes more memory than tiles: threads share the tiles, then the channels. So there is never
+    more of ∂L/∂U than the parts that they are at."""
+    xp, N, C, F = array_module(x), len(x), x.shape[3], g.shape[3]
+    T = N * tiles.TH * tiles.TW
+    V, to_M = xp.empty((tiles.P, T, C), dtype=x.dtype), xp.empty((tiles.P, T, F), dtype=x.dtype)
+    gradient = xp.empty((3, 3, C, F), dtype=x.dtype)
 
-    def add(chunk: Band) -> None:
-        images, rows = chunk.images.stop - chunk.images.start, chunk.rows.stop - chunk.rows.start
-        T = images * rows * tiles.TW
-        V, to_M = xp.empty((P, T * C), dtype=x.dtype), xp.empty((P, T * F), dtype=x.dtype)  # (P, T·C), (P, T·F)
+    def transform(band: Band) -> None:
+        t = tiles.places(band)
+        tiles.inputs(x, band, out=V[:, t])
+        tiles.output_gradients(g, band, out=to_M[:, t])
 
-        def transform(piece: Band) -> None:
-            band, t = piece.inside(chunk), tiles.places(piece, rows)
-            tiles.inputs(x, band, out=V[:, t.start * C : t.stop * C])
-            tiles.output_gradients(g, band, out=to_M[:, t.start * F : t.stop * F])
+    def multiply(part: slice) -> None:
+        to_U = V[..., part].swapaxes(1, 2) @ to_M  # (P, part of C, F)
+        gradient[:, :, part] = tiles.filter_gradient(to_U)  # (3, 3, part of C, F)
 
-        def multiply(part: slice) -> None:
-            to_U[part] += V.reshape(P, T, C)[part].swapaxes(1, 2) @ to_M.reshape(P, T, F)[part]  # (part of P, C, F)
+    parallel(transform, tiles.bands(N, tiles.TH, C, F, xp), xp)
+    parallel(multiply, _some_at_a_time(C, xp), xp)
+    return gradient
 
-        parallel(transform, tiles.bands(images, rows, C, F, xp), xp)
-        parallel(multiply, parts(P, SHARES * threads_of(xp)), xp)
 
-    for chunk in tiles.bands(len(x), tiles.TH, C, F, xp, scratch=CHUNK_SCRATCH):
-        add(chunk)
-    return to_U
+def _some_at_a_time(n: int, xp: Any) -> list[slice]:
+    """n channels or filters in parts of at most 64, as many for each thread, and by 16, which BLAS is faster at."""
+    return [slice(16 * part.start, min(n, 16 * part.stop)) for part in even_parts(-(-n // 16), -(-n // 64), xp)]
