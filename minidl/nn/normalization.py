@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import functional as F
+from minidl.backend import active
 from minidl.nn.module import Module, Parameter
 from minidl.nn.options import listing
 from minidl.ops.broadcast import require_array
@@ -68,9 +69,10 @@ class _BatchNorm(_ChannelNorm):
         moves = self.training and self.num_batches_tracked is not None
         momentum: Any = self.momentum or 0.0
         if moves:
-            count = self.num_batches_tracked + 1
-            if self.momentum is None:
-                momentum = (1 / count.astype(self.running_mean.dtype)).data
+            with active(self.num_batches_tracked.device):
+                count = self.num_batches_tracked.data + 1
+                if self.momentum is None:
+                    momentum = 1 / count.astype(self.running_mean.dtype)
         y = F.batch_norm(
             x,
             self.running_mean,
@@ -84,7 +86,7 @@ class _BatchNorm(_ChannelNorm):
             relu=relu,
         )
         if moves:
-            self.num_batches_tracked.data = count.data
+            self.num_batches_tracked.data = count
         return y
 
 
