@@ -65,7 +65,7 @@ def convolve_input_gradient(
         # More weights than columns: to turn those around takes longer than to add these up.
         return columns.convolve_input_gradient(g, weight, window, groups, H, W)
     turned = weight[::-1, ::-1].swapaxes(2, 3)  # (KH, KW, F, C), a view
-    if weight.nbytes < CPU_SCRATCH:  # within the cache a copy takes no time, and products with it take less
+    if weight.nbytes < CPU_SCRATCH // 2:  # within a cache a copy takes no time, and products with it take less
         turned = array_module(weight).ascontiguousarray(turned)
     return convolve(g, turned, backwards, groups, algorithm, Epilogue())
 

@@ -83,6 +83,11 @@ def is_constant(array: Array) -> bool:
     return isinstance(array, np.ndarray) and isinstance(array.base, bytes)
 
 
+def is_turned(weight: Array) -> bool:
+    """Whether channels lie closer together than filters, as for an input gradient, which exchanges the two."""
+    return weight.strides[2] < weight.strides[3]
+
+
 class Tiles:
     """The m×m tiles that cover the outputs of a convolution, as windows, and the matrices that transform them.
 
@@ -120,7 +125,7 @@ class Tiles:
 
     def filters(self, weight: Array) -> Array:
         """U (P, C, F) = (G⊗G) w, from weight (3, 3, C, F). That of a constant is kept as long as the constant lives."""
-        if weight.strides[2] < weight.strides[3]:  # as for an input gradient; a copy would take longer than a view
+        if is_turned(weight):  # a copy would take longer than a view
             return self.filters(weight.swapaxes(2, 3)).swapaxes(1, 2)
         key = id(weight), self.P
         if key in _kept:

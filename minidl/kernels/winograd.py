@@ -28,7 +28,7 @@ from minidl.kernels.bands import Band, even_parts, parts
 from minidl.kernels.elementwise import added
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.threads import parallel, threads_of
-from minidl.kernels.tiles import Tiles, best, is_constant, multiplications
+from minidl.kernels.tiles import Tiles, best, is_constant, is_turned, multiplications
 from minidl.kernels.window import Window
 
 
@@ -102,7 +102,8 @@ def _with_few_tiles(tiles: Tiles, x: Array, weight: Array, epilogue: Epilogue, y
         tiles.filters(weight)  # all of them, by all threads, if they are not kept yet
         parallel(multiply_by_kept, even_parts(tiles.P, 8, xp), xp)
     else:
-        parallel(transform_and_multiply, _some_at_a_time(F, xp), xp)
+        # BLAS has no kernel for small matrices of which one is transposed, unless they are tiny.
+        parallel(transform_and_multiply, _some_at_a_time(F, 32 if is_turned(weight) else 64, xp), xp)
     parallel(write, every, xp)
 
 
@@ -154,10 +155,10 @@ def _gradient_with_few_tiles(tiles: Tiles, x: Array, g: Array) -> Array:
         gradient[:, :, part] = tiles.filter_gradient(to_U)  # (3, 3, part of C, F)
 
     parallel(transform, tiles.bands(N, tiles.TH, C, F, xp), xp)
-    parallel(multiply, _some_at_a_time(C, xp), xp)
+    parallel(multiply, _some_at_a_time(C, 64, xp), xp)
     return gradient
 
 
-def _some_at_a_time(n: int, xp: Any) -> list[slice]:
-    """n channels or filters in parts of at most 64, as many for each thread, and by 16, which BLAS is faster at."""
-    return [slice(16 * part.start, min(n, 16 * part.stop)) for part in even_parts(-(-n // 16), -(-n // 64), xp)]
+def _some_at_a_time(n: int, most: int, xp: Any) -> list[slice]:
+    """n channels or filters in parts of `most` or fewer, as many for each thread, and of 32 or 64, which BLAS likes."""
+    return [slice(32 * part.start, min(n, 32 * part.stop)) for part in even_parts(-(-n // 32), -(-n // most), xp)]
