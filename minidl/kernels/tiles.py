@@ -108,10 +108,10 @@ class Tiles:
             array_module(like).asarray(matrix, dtype=like.dtype) for matrix in transforms[1:]
         )
 
-    def bands(self, N: int, rows: int, C: int, F: int, xp: Any, scratch: int = 0) -> list[Band]:
+    def bands(self, N: int, C: int, F: int, xp: Any, scratch: int = 0) -> list[Band]:
         """Bands of tiles, of which C + F channels are transformed and multiplied."""
         of_row = self.TW * self.P
-        return bands(N, rows, of_row * (C + F) * self.to_tile.dtype.itemsize, xp, scratch, of_row * C * F)
+        return bands(N, self.TH, of_row * (C + F) * self.to_tile.dtype.itemsize, xp, scratch, of_row * C * F)
 
     def are_few(self, N: int, C: int, F: int) -> bool:
         """Whether those of N images take less memory, in C channels and F filters, than the filters do."""

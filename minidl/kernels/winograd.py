@@ -72,7 +72,7 @@ def convolve(x: Array, weight: Array, window: Window, epilogue: Epilogue) -> Arr
         epilogue.apply(y[written], written)
 
     # A band reads all filters, so there should be more in a band than a few rows for them to be multiplied with.
-    parallel(compute, tiles.bands(N, tiles.TH, C, F, xp, scratch=U.nbytes // 2), xp)
+    parallel(compute, tiles.bands(N, C, F, xp, scratch=U.nbytes // 2), xp)
     return y
 
 
@@ -96,7 +96,7 @@ def _with_few_tiles(tiles: Tiles, x: Array, weight: Array, epilogue: Epilogue, y
         written = tiles.write_outputs(M[:, tiles.places(band)], band, y)
         epilogue.apply(y[written], written)
 
-    every = tiles.bands(N, tiles.TH, C, F, xp)
+    every = tiles.bands(N, C, F, xp)
     parallel(transform, every, xp)
     if is_constant(weight):
         tiles.filters(weight)  # all of them, by all threads, if they are not kept yet
@@ -120,7 +120,7 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window) -> Array:
     if tiles.are_few(N, C, F):
         return _gradient_with_few_tiles(tiles, x, g)
     # A band adds to all of ∂L/∂U, so there should be as much in a band.
-    every = tiles.bands(N, tiles.TH, C, F, xp, scratch=tiles.P * C * F * x.dtype.itemsize)
+    every = tiles.bands(N, C, F, xp, scratch=tiles.P * C * F * x.dtype.itemsize)
     stretches = [every[part] for part in parts(len(every), threads_of(xp))]
     totals: list[Array] = [None] * len(stretches)  # (P, C, F) each
 
@@ -154,11 +154,11 @@ def _gradient_with_few_tiles(tiles: Tiles, x: Array, g: Array) -> Array:
         to_U = V[..., part].swapaxes(1, 2) @ to_M  # (P, part of C, F)
         gradient[:, :, part] = tiles.filter_gradient(to_U)  # (3, 3, part of C, F)
 
-    parallel(transform, tiles.bands(N, tiles.TH, C, F, xp), xp)
+    parallel(transform, tiles.bands(N, C, F, xp), xp)
     parallel(multiply, _some_at_a_time(C, 64, xp), xp)
     return gradient
 
 
 def _some_at_a_time(n: int, most: int, xp: Any) -> list[slice]:
-    """n channels or filters in parts of `most` or fewer, as many for each thread, and of 32 or 64, which BLAS likes."""
+    """n channels or filters in parts of at most `most`, as many for each thread. BLAS is slow at others than n · 32."""
     return [slice(32 * part.start, min(n, 32 * part.stop)) for part in even_parts(-(-n // 32), -(-n // most), xp)]
