@@ -18,6 +18,7 @@ TOLERANCES = {"network": 1e-3, STEP: 5e-3, EPOCH: 1e-2}
 # The gradient to the first layer has come through all others. Where a number rounds to the other side of 0, a ReLU lets
 # another gradient pass; in float32 that alone moves it by percents. Losses and the last layer hardly show it.
 FIRST_LAYER = 0.1
+BLOCK_GRADIENT = 1e-2  # likewise: one in 100,000 numbers on the other side makes 3e-3 of ‖gradient‖
 
 Expected = Mapping[str, tuple[tuple[np.ndarray, ...] | None, np.ndarray]]  # {name: (at which places or at all, values)}
 
@@ -65,4 +66,6 @@ def tolerance(case: Case, name: str) -> float:
     """The largest error that this part of an answer may have."""
     if case.mode == STEP and name == f"gradient of {case.options['watched'][0]}":
         return FIRST_LAYER
+    if case.what == "block" and name.startswith("gradient"):
+        return BLOCK_GRADIENT
     return TOLERANCES.get(case.mode, TOLERANCES.get(case.what, TOLERANCE))

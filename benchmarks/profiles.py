@@ -36,7 +36,7 @@ def _account(path: Path, measured: dict[str, Any]) -> str:
     rest: Group = "Python, sums of gradients, memory", 0, forward, backward
     picture = path.with_suffix(".png")
     lines = [
-        f"**{measured['network']}**, {mode}, {N} images of {H}×{W}, {measured['threads']} thread(s): "
+        f"**{measured['network']}**, {mode}, {N} image(s) of {H}×{W}, {measured['threads']} thread(s): "
         f"{number(1e3 * seconds)} ms, the fastest run. [Layer by layer](results/{path.parent.name}/{picture.name}).",
         _table("layers of a kind", [*_grouped(layers, _kind), rest], seconds),
         _table("part of the network", [*_grouped(layers, _part), rest], seconds),

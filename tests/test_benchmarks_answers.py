@@ -117,6 +117,16 @@ def test_what_a_network_may_be_off_by(mode, part, allowed):
         check(case, {part: values * (1 + 1.1 * allowed)}, expected)
 
 
+@pytest.mark.parametrize(("part", "allowed"), [("y", 1e-4), ("gradient of x", 1e-2)])
+def test_what_a_block_may_be_off_by(part, allowed):
+    """A gradient comes through a ReLU, and where numbers round to the other side of 0 another one passes."""
+    case, values = Case("a/block/b", "block", BACKWARD, (2, 4, 4, 3)), np.ones((2, 4, 4, 3))
+    expected = answers.by_reference({part: values})
+    assert check(case, {part: values * (1 + 0.9 * allowed)}, expected) == pytest.approx(0.9 * allowed)
+    with pytest.raises(WrongAnswerError, match=f"{part}: off by .* of its size, {allowed:g} is allowed"):
+        check(case, {part: values * (1 + 1.1 * allowed)}, expected)
+
+
 def test_a_block_may_be_off_by_less_than_a_network():
     block = Case("a/block/c", "block", BACKWARD, (2, 8, 8, 1), {"block": "repvgg"})
     with pytest.raises(WrongAnswerError):

@@ -226,7 +226,7 @@ def profiled(tmp_path):
 
 def test_the_time_is_accounted_for_by_kind_and_by_part(profiled):
     said, by_kind, by_part = profiles.account(profiled).split("\n\n")
-    assert said.startswith("**net**, forward and backward, 8 images of 32×32, 2 thread(s): 100 ms")
+    assert said.startswith("**net**, forward and backward, 8 image(s) of 32×32, 2 thread(s): 100 ms")
     assert f"results/{profiled.name}/net-training.png" in said
     kinds, parts = lines_of_shares(by_kind), lines_of_shares(by_part)
     assert kinds == {

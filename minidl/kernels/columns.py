@@ -16,7 +16,9 @@ from collections.abc import Iterator
 
 from minidl.backend import Array, array_module
 from minidl.kernels.bands import Band, bands, parts, worth_threads
+from minidl.kernels.elementwise import added
 from minidl.kernels.epilogue import Epilogue
+from minidl.kernels.products import product
 from minidl.kernels.threads import parallel, threads_of
 from minidl.kernels.window import Window
 
@@ -54,6 +56,12 @@ def convolve(x: Array, weight: Array, window: Window, groups: int, epilogue: Epi
     OH, OW = window.output_size(H, W)
     y = xp.empty((N, OH, OW, F), dtype=xp.result_type(x.dtype, weight.dtype))
     matrices = _matrices(weight, groups)
+    if _are_few(N * OH * OW, weight):
+        padded = window.pad(x)
+        for channels, filters, matrix in matrices:
+            columns = im2col(padded[..., channels], window)  # (N·OH·OW, KH·KW·C/G)
+            y[..., filters] = product(columns, matrix).reshape(y[..., filters].shape)
+        return epilogue.applied(y)
 
     def compute(band: Band) -> None:
         padded = window.pad(x[band.images], rows=band.rows)
@@ -78,6 +86,11 @@ def convolve_input_gradient(g: Array, weight: Array, window: Window, groups: int
     C = weight.shape[2] * groups
     padded = xp.zeros(window.padded_shape(N, H, W, C), dtype=xp.result_type(g.dtype, weight.dtype))
     matrices = _matrices(weight, groups)
+    if _are_few(N * OH * OW, weight):
+        for channels, filters, matrix in matrices:
+            columns = product(g[..., filters].reshape(N * OH * OW, matrix.shape[1]), matrix.T)  # (N·OH·OW, KH·KW·C/G)
+            col2im(columns, padded[..., channels], window)
+        return window.crop(padded, H, W)
 
     def compute(images: slice) -> None:  # whole images, for the bands of one overlap where they are added
         for band in bands(images.stop - images.start, OH, OW * _bytes_a_place(weight), xp, weight.nbytes):
@@ -100,26 +113,44 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window, groups: int) ->
     """
     xp = array_module(x)
     N, OH, OW, F = g.shape
-    shape = (*window.kernel, x.shape[3] // groups, F)
-    gradient = xp.zeros(shape, dtype=xp.result_type(x.dtype, g.dtype))
+    gradient = xp.empty((*window.kernel, x.shape[3] // groups, F), dtype=xp.result_type(x.dtype, g.dtype))
+    if _are_few(N * OH * OW, gradient):
+        padded = window.pad(x)
+        for channels, filters in _groups(gradient, groups):
+            part = gradient[..., filters]  # (KH, KW, C/G, F/G)
+            columns = im2col(padded[..., channels], window)  # (N·OH·OW, KH·KW·C/G)
+            part[...] = product(columns.T, g[..., filters].reshape(len(columns), part.shape[3])).reshape(part.shape)
+        return gradient
     # A band adds to the whole gradient, so there should be more in a band than in the gradient.
     every = bands(N, OH, OW * _bytes_a_place(gradient), xp, 2 * gradient.nbytes, OW * gradient.size)
-    shares = [every[part] for part in parts(len(every), threads_of(xp))]
-    totals = [gradient, *(xp.zeros_like(gradient) for _ in shares[1:])]
+    stretches = [every[part] for part in parts(len(every), threads_of(xp))]
+    totals = [gradient, *(xp.empty_like(gradient) for _ in stretches[1:])]
 
     def compute(i: int) -> None:
-        for band in shares[i]:
+        for band in stretches[i]:
             padded = window.pad(x[band.images], rows=band.rows)
             for channels, filters in _groups(gradient, groups):
                 columns = im2col(padded[..., channels], window)  # (band of N·OH·OW, KH·KW·C/G)
-                part = g[band][..., filters].reshape(-1, filters.stop - filters.start)  # (band of N·OH·OW, F/G)
+                part = g[band][..., filters].reshape(len(columns), -1)  # (band of N·OH·OW, F/G)
                 total = totals[i][..., filters]  # (KH, KW, C/G, F/G)
-                total += (columns.T @ part).reshape(total.shape)
+                of_band = (columns.T @ part).reshape(total.shape)
+                if band is stretches[i][0]:
+                    total[...] = of_band
+                else:
+                    total += of_band
 
-    parallel(compute, range(len(shares)), xp)
-    for total in totals[1:]:
-        gradient += total
-    return gradient
+    parallel(compute, range(len(stretches)), xp)
+    return totals[0] if len(totals) == 1 else added(totals)
+
+
+def _are_few(rows: int, weight: Array) -> bool:
+    """Whether so many rows of columns, and of the result, take less memory than the weight.
+
+    Then each thread should have its own part of the weight and all rows, not the whole weight and some rows.
+    """
+    F = weight.shape[3]
+    K = weight.size // F if F else 0
+    return rows * (K + F) < K * F
 
 
 def _bytes_a_place(weight: Array) -> int:
