@@ -5,9 +5,9 @@ Laying every window of an image out as a row turns a convolution into one matrix
 
     columns (N·OH·OW, KH·KW·C)  @  weight (KH·KW·C, F)  =  y (N·OH·OW, F)
 
-The column matrix is KH·KW times as large as the image. It is never built whole: a band of output rows at a time, small
-enough to stay in a core's cache, is laid out, multiplied and dropped; threads share the bands. For a 1×1 window of
-stride 1 the columns are the image itself, and nothing is laid out.
+The column matrix is KH·KW times as large as the image. It is not built whole, unless it is smaller than the weight: a
+band of output rows at a time, small enough to stay in the cache, is laid out, multiplied and dropped; threads share the
+bands. For a 1×1 window of stride 1 the columns are the image itself, and nothing is laid out.
 """
 
 from __future__ import annotations
