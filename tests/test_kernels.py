@@ -158,6 +158,26 @@ def test_bands_change_nothing(scratch, device, monkeypatch):
         np.testing.assert_array_equal(actual, whole)
 
 
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("N", [0, 1, 5])
+def test_sharing_the_weight_or_the_rows_gives_the_same(N, few, device, use_threads, monkeypatch):
+    """Whole numbers, whose sums are exact; two groups."""
+    window, x, weight, bias, g = convolution_case()
+    expected = all_three(window, x[:N], weight, bias, g[:N])
+    monkeypatch.setattr(columns, "_are_few", lambda rows, weight: few)
+    monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
+    use_threads(2)
+    arrays = [to_device(array, as_device(device)) for array in (x[:N], weight, bias, g[:N])]
+    for actual, whole in zip(all_three(window, *arrays), expected, strict=True):
+        np.testing.assert_array_equal(actual, whole)
+
+
+def test_rows_are_few_where_they_take_less_memory_than_the_weight():
+    """Rows of 3·3·4 + 10 numbers, and a weight of 3·3·4·10 of them."""
+    weight = np.zeros((3, 3, 4, 10))
+    assert [columns._are_few(rows, weight) for rows in (0, 7, 8)] == [True, True, False]
+
+
 @given(
     N=st.integers(0, 9),
     OH=st.integers(1, 12),
@@ -326,6 +346,20 @@ def test_where_else_zero_is_where(dtype, device):
     np.testing.assert_array_equal(host(every_second), np.where(mask[::2, ::2], values[::2], 0))
 
 
+def test_how_pooling_is_cut(use_threads, monkeypatch):
+    """Bands of a maximum or a sum fill the cache that cores share; a gradient goes to whole images, by threads."""
+    pieces = []
+    monkeypatch.setattr(pooling, "parallel", lambda work, cut, xp: pieces.append(len(cut)) or [*map(work, cut)])
+    monkeypatch.setattr(bands, "CPU_SCRATCH", 1)
+    monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
+    use_threads(2)
+    window, x, g = Window((2, 2), (2, 2)), np.zeros((4, 8, 6, 3)), np.zeros((4, 4, 3, 3))
+    _, winner = pooling.max_windows_and_winners(x, window)
+    pooling.sum_windows(x, window)
+    pooling.scatter_to_winners(g, winner, window, 8, 6)
+    assert pieces == [2, 2, 4]
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("scratch", [1, 600, 3000, 1 << 30])
 def test_bands_and_threads_change_nothing_about_pooling(scratch, threads, device, use_threads, monkeypatch):
@@ -353,7 +387,7 @@ def test_bands_and_threads_change_nothing_about_pooling(scratch, threads, device
     np.testing.assert_array_equal(expected[0], expected[2])
     monkeypatch.setattr(bands, "CPU_SCRATCH", scratch)
     monkeypatch.setattr(bands, "GPU_SCRATCH", scratch)
-    monkeypatch.setattr(pooling, "SCRATCH", scratch)
+    monkeypatch.setattr(pooling, "SHARED_CACHE", scratch)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     use_threads(threads)
     for actual, whole in zip(every(*(to_device(array, as_device(device)) for array in (x, g))), expected, strict=True):

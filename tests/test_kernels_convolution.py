@@ -236,7 +236,7 @@ def tiny_pieces(monkeypatch, scratch):
         monkeypatch.setattr(bands, name, scratch)
     monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
     monkeypatch.setattr(tiles, "CPU_SCRATCH", scratch)
-    monkeypatch.setattr(pooling, "SCRATCH", scratch)
+    monkeypatch.setattr(pooling, "SHARED_CACHE", scratch)
     for module in (channels, elementwise):
         monkeypatch.setattr(module, "PIECE", max(1, scratch // 8))
     monkeypatch.setattr(elementwise, "LARGE", 1)

@@ -181,6 +181,21 @@ def test_pieces_within_pieces(use_threads):
     assert in_time(outer) == [total(i) + total(10) + total(11) + total(12) for i in range(30)]
 
 
+def test_pieces_of_a_piece_stay_on_its_thread(use_threads):
+    """Both of the pieces are being computed when they are cut in turn: by the calling thread and by another."""
+    use_threads(2)
+    both, threads = threading.Barrier(2), [set(), set()]
+
+    def work(i):
+        both.wait(10)
+        threads[i].add(threading.get_ident())
+        parallel(lambda _: threads[i].add(threading.get_ident()) or time.sleep(0.01), range(4))
+
+    in_time(lambda: parallel(work, range(2)))
+    assert [len(each) for each in threads] == [1, 1]
+    assert threads[0] != threads[1]
+
+
 def test_several_users_at_once_who_change_their_minds(use_threads):
     use_threads(2)
     wrong = []

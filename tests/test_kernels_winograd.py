@@ -342,6 +342,28 @@ def test_filters_of_a_constant_are_transformed_once(transformed):
     assert len(tiles._kept) == before
 
 
+def test_with_few_tiles_a_constant_is_transformed_once_and_other_filters_in_parts(
+    transformed, use_threads, monkeypatch
+):
+    use_threads(2)
+    monkeypatch.setattr(bands, "NOT_WORTH_A_THREAD", 0)
+    x, weight, bias, _ = arrays_for((2, 9, 9, 70), 100)
+    kept = tiles.constant(weight)
+    once, again = (winograd.convolve(x, kept, window(), Epilogue(bias)) for _ in range(2))
+    assert [shape[2] for shape in transformed] == [100]
+    transformed.clear()
+    np.testing.assert_allclose(winograd.convolve(x, weight, window(), Epilogue(bias)), once, rtol=1e-12)
+    assert sorted(shape[2] for shape in transformed) == [36, 64]
+    np.testing.assert_array_equal(again, once)
+
+
+def test_tiles_are_few_where_they_take_less_memory_than_the_filters():
+    """9 tiles of C and of 18 numbers, P times, and filters of 18·C."""
+    covering = tiles.Tiles(window(), 3 * 4, 3 * 4, np.zeros(0))
+    assert [covering.are_few(1, C, 18) for C in (17, 18, 19)] == [False, False, True]
+    assert not covering.are_few(2, 19, 18)
+
+
 def test_only_what_nobody_can_write_to_is_a_constant(transformed):
     x, weight, _, _ = arrays_for((2, 8, 8, 4), 3)
     view = weight[:]

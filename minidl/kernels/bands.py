@@ -5,7 +5,7 @@
     image 2  ───────────
     ...
 
-A band is small enough that what is computed on the way to it stays in the cache, and there are as many for each thread,
+A band is small enough that what is computed on the way to it stays in the cache, and every thread gets equally many,
 unless there is next to nothing to do. Large and deep tensors are cut the same way.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.kernels.threads import threads_of
 
-CPU_SCRATCH = 4 << 20  # bytes: a few times a core's cache, for what is written on the way is not in use all at once
+CPU_SCRATCH = 4 << 20  # bytes: a few times a core's own cache, within the one that cores share; measured
 GPU_SCRATCH = 256 << 20  # enough to fill a GPU
 
 # A second thread takes some 0.1 ms to be woken and to take turns at Python's interpreter lock. What is no more work
@@ -48,12 +48,12 @@ def bands(N: int, OH: int, row_bytes: int, xp: Any, scratch: int = 0, row_work: 
     if N == 0 or (most >= OH and threads <= N):
         return [Band(images, slice(0, OH)) for images in even_parts(N, -(-N // max(1, most // OH)), xp)]
     count = -(-OH // most)
-    rows = parts(OH, count) if N % threads == 0 else even_parts(OH, count, xp)
+    rows = parts(OH, count) if N % threads == 0 else even_parts(OH, count, xp)  # N times as many are even anyway
     return [Band(slice(n, n + 1), part) for n in range(N) for part in rows]
 
 
 def whole_images(nbytes: int, N: int, xp: Any) -> list[slice]:
-    """N images, of so many bytes together, in parts that fit the cache, as many for each thread; small ones in one."""
+    """N images, of so many bytes together, in parts that fit the cache, equally many a thread; small ones in one."""
     scratch = CPU_SCRATCH if xp is np else GPU_SCRATCH
     return even_parts(N, -(-nbytes // scratch) if worth_threads(nbytes) else 0, xp)
 
@@ -64,9 +64,10 @@ def worth_threads(nbytes: int, work: int = 0) -> bool:
 
 
 def even_parts(n: int, count: int, xp: Any) -> list[slice]:
-    """0, 1, ... n − 1 in `count` parts, or a few more: as many for each thread. 3 for two would take as long as 4.
+    """0, 1, ... n − 1 in `count` parts, or a few more, so that every thread gets equally many: two threads take as long
+    for 3 parts as for 4.
 
-    Where count is 0 there is one part, for one thread.
+    Where count is 0 there is one part, for one thread; and there are never more than n.
     """
     threads = threads_of(xp)
     return parts(n, -(-count // threads) * threads)

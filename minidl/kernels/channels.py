@@ -125,7 +125,7 @@ def _together(x: Array) -> int:
 
 
 def _pieces(x: Array) -> list[slice]:
-    """The rows of x (M, C) in pieces that fit the cache, as many for each thread; small ones in one."""
+    """The rows of x (M, C) in pieces of some PIECE numbers, equally many for each thread; less than that in one."""
     return even_parts(len(x), x.size // PIECE, array_module(x))
 
 

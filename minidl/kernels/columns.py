@@ -131,8 +131,8 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window, groups: int) ->
             padded = window.pad(x[band.images], rows=band.rows)
             for channels, filters in _groups(gradient, groups):
                 columns = im2col(padded[..., channels], window)  # (band of N·OH·OW, KH·KW·C/G)
-                part = g[band][..., filters].reshape(len(columns), -1)  # (band of N·OH·OW, F/G)
                 total = totals[i][..., filters]  # (KH, KW, C/G, F/G)
+                part = g[band][..., filters].reshape(len(columns), total.shape[3])  # (band of N·OH·OW, F/G)
                 of_band = (columns.T @ part).reshape(total.shape)
                 if band is stretches[i][0]:
                     total[...] = of_band
@@ -144,12 +144,12 @@ def convolve_weight_gradient(x: Array, g: Array, window: Window, groups: int) ->
 
 
 def _are_few(rows: int, weight: Array) -> bool:
-    """Whether so many rows of columns, and of the result, take less memory than the weight.
+    """Whether so many rows of a group's columns, and of the result, take less memory than the weight.
 
-    Then each thread should have its own part of the weight and all rows, not the whole weight and some rows.
+    Then threads share the weight, and each multiplies all rows by its part. Sharing rows, each would read all of it.
     """
-    F = weight.shape[3]
-    K = weight.size // F if F else 0
+    KH, KW, C, F = weight.shape
+    K = KH * KW * C
     return rows * (K + F) < K * F
 
 

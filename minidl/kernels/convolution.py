@@ -12,11 +12,11 @@ import numpy as np
 from minidl import naive
 from minidl.backend import Array, array_module, device_of, to_device, to_host
 from minidl.kernels import columns, winograd
-from minidl.kernels.bands import CPU_SCRATCH
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.tiles import is_constant
 from minidl.kernels.window import Window
 
+SMALL_WEIGHT = 2 << 20  # bytes: it fits a core's own cache
 ALGORITHMS = ("auto", "im2col", "winograd", "naive")
 
 
@@ -65,7 +65,7 @@ def convolve_input_gradient(
         # More weights than columns: to turn those around takes longer than to add these up.
         return columns.convolve_input_gradient(g, weight, window, groups, H, W)
     turned = weight[::-1, ::-1].swapaxes(2, 3)  # (KH, KW, F, C), a view
-    if weight.nbytes < CPU_SCRATCH // 2:  # within a cache a copy takes no time, and products with it take less
+    if weight.nbytes < SMALL_WEIGHT:  # a copy takes no time then, and products with it take less
         turned = array_module(weight).ascontiguousarray(turned)
     return convolve(g, turned, backwards, groups, algorithm, Epilogue())
 

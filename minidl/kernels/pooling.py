@@ -1,10 +1,12 @@
 """Pooling on raw arrays: the maximum and the sum over windows, and the adjoints that hand gradients back.
 
-They loop over the positions of the window; each position is, for all windows together, one strided slice. Threads
-share bands of the output; where windows that overlap are added up, whole images.
+They loop over the positions of the window; each position is, for all windows together, one strided slice. (The gradient
+of a maximum needs no loop: it goes to the one place that an index names.) Threads share bands of the output; where
+windows that overlap are added up, whole images.
 
-A step of a loop is one short pass, and threads that share short ones mostly wait for each other: bands here are as
-large as the cache that the cores share. With bands for a core's own cache two threads take longer than one.
+A step of a loop is one short pass, and threads that share short ones mostly wait for each other. So the bands of a
+maximum or a sum are as large as the cache that the cores share: with those of a convolution, two threads take longer
+than one.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from minidl.kernels.bands import Band, bands, whole_images
 from minidl.kernels.threads import parallel
 from minidl.kernels.window import Window
 
-SCRATCH = 16 << 20  # bytes of a band
+SHARED_CACHE = 16 << 20  # bytes of a band
 
 
 def max_windows(x: Array, window: Window) -> Array:
@@ -58,7 +60,7 @@ def _reduce_windows(reduce: Any, x: Array, window: Window, margin: float, diviso
         elif divisor != 1:
             part /= divisor
 
-    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp, SCRATCH), xp)
+    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp, SHARED_CACHE), xp)
     return y
 
 
@@ -104,7 +106,7 @@ def max_windows_and_winners(x: Array, window: Window) -> tuple[Array, Array]:
             _find_nans(padded, window, best, at)
         xp.maximum(at, first_inside[band.rows], out=at)  # where all is −∞, so is the margin
 
-    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp, SCRATCH), xp)
+    parallel(compute, bands(N, OH, _bytes_a_row(window, x), xp, SHARED_CACHE), xp)
     return y, winner
 
 
@@ -146,7 +148,10 @@ def _first_inside(window: Window, OH: int, OW: int, xp: Any) -> Array:
 
 
 def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) -> Array:
-    """Zeros (N, H, W, C), with each g (N, OH, OW, C) added where its window's maximum stood."""
+    """Zeros (N, H, W, C), with each g (N, OH, OW, C) added where its window's maximum stood.
+
+    Where windows overlap several may be added at one place: on a GPU in any order, so that last bits may differ.
+    """
     xp, (N, _, _, C) = array_module(g), g.shape
     y = xp.empty((N, H, W, C), dtype=g.dtype)
     _, *padded_image = window.padded_shape(N, H, W, C)
@@ -161,7 +166,8 @@ def scatter_to_winners(g: Array, winner: Array, window: Window, H: int, W: int) 
         if has_margin:
             part[...] = window.crop(padded, H, W)
 
-    parallel(compute, whole_images(2 * y.nbytes + 16 * g.size, N, xp), xp)  # two times 8 bytes for each place
+    # With the margin and without it; and of each winner its place, and its number as an index, int64.
+    parallel(compute, whole_images(2 * y.nbytes + 2 * 8 * g.size, N, xp), xp)
     return y
 
 

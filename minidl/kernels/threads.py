@@ -96,7 +96,7 @@ def parallel(work: Callable[[Any], None], pieces: Sequence[Any], xp: Any = np) -
         return
     with _one_blas_thread() as held:
         helpers = min(len(pieces), get_num_threads()) - 1 if held else 0
-        if helpers < 1 or getattr(_this_thread, "computes", False):  # a piece, of which this is a part
+        if helpers < 1 or getattr(_this_thread, "computes", False):  # the work is itself part of a piece
             for piece in pieces:
                 work(piece)
         else:

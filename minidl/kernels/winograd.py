@@ -44,6 +44,8 @@ FILTER_COST = 30  # of the filters: (m+2)² numbers for each channel and filter
 KEPT_FILTER_COST = 10  # of filters that have been transformed, and only come from memory
 TILE_COST = 30  # of the tiles: (m+2)² numbers for each channel and for each filter
 
+KEPT_PARTS = 8  # of the P products with filters that are kept: the slower thread takes fewer of them
+
 
 def is_faster(N: int, OH: int, OW: int, C: int, F: int, filters_kept: bool = False) -> bool:
     """Whether it should take less time than im2col: whether it saves more multiplications than it has other work."""
@@ -71,7 +73,7 @@ def convolve(x: Array, weight: Array, window: Window, epilogue: Epilogue) -> Arr
         written = tiles.write_outputs(M, band, y)
         epilogue.apply(y[written], written)
 
-    # A band reads all filters, so there should be more in a band than a few rows for them to be multiplied with.
+    # A band reads all filters, so it should have enough of its own to make that worth while: half as much was measured.
     parallel(compute, tiles.bands(N, C, F, xp, scratch=U.nbytes // 2), xp)
     return y
 
@@ -100,9 +102,9 @@ def _with_few_tiles(tiles: Tiles, x: Array, weight: Array, epilogue: Epilogue, y
     parallel(transform, every, xp)
     if is_constant(weight):
         tiles.filters(weight)  # all of them, by all threads, if they are not kept yet
-        parallel(multiply_by_kept, even_parts(tiles.P, 8, xp), xp)
+        parallel(multiply_by_kept, even_parts(tiles.P, KEPT_PARTS, xp), xp)
     else:
-        # BLAS has no kernel for small matrices of which one is transposed, unless they are tiny.
+        # OpenBLAS takes three times as long for a product with 64 columns of a transposed matrix, but not with 32.
         parallel(transform_and_multiply, _some_at_a_time(F, 32 if is_turned(weight) else 64, xp), xp)
     parallel(write, every, xp)
 
@@ -160,5 +162,6 @@ def _gradient_with_few_tiles(tiles: Tiles, x: Array, g: Array) -> Array:
 
 
 def _some_at_a_time(n: int, most: int, xp: Any) -> list[slice]:
-    """n channels or filters in parts of at most `most`, as many for each thread. BLAS is slow at others than n · 32."""
-    return [slice(32 * part.start, min(n, 32 * part.stop)) for part in even_parts(-(-n // 32), -(-n // most), xp)]
+    """n channels or filters in parts of at most `most`, equally many for each thread, and of 32 or a multiple of it:
+    OpenBLAS takes at least as long for 48 as for 64."""
+    return [slice(32 * part.start, 32 * part.stop) for part in even_parts(-(-n // 32), -(-n // most), xp)]
