@@ -182,18 +182,25 @@ def test_pieces_within_pieces(use_threads):
 
 
 def test_pieces_of_a_piece_stay_on_its_thread(use_threads):
-    """Both of the pieces are being computed when they are cut in turn: by the calling thread and by another."""
+    """On the calling one too, when the other has nothing more to do."""
     use_threads(2)
-    both, threads = threading.Barrier(2), [set(), set()]
 
-    def work(i):
-        both.wait(10)
-        threads[i].add(threading.get_ident())
-        parallel(lambda _: threads[i].add(threading.get_ident()) or time.sleep(0.01), range(4))
+    def outer():
+        caller, seen = threading.get_ident(), set()
+        both, other_is_done = threading.Barrier(2), threading.Event()
 
-    in_time(lambda: parallel(work, range(2)))
-    assert [len(each) for each in threads] == [1, 1]
-    assert threads[0] != threads[1]
+        def work(_):
+            both.wait(10)
+            if threading.get_ident() != caller:
+                other_is_done.set()
+                return
+            other_is_done.wait(10)
+            parallel(lambda _: seen.add(threading.get_ident()) or time.sleep(0.05), range(4))
+
+        parallel(work, range(2))
+        return seen == {caller}
+
+    assert in_time(outer)
 
 
 def test_several_users_at_once_who_change_their_minds(use_threads):
