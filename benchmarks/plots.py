@@ -73,7 +73,8 @@ def _ratios(figure: Any, found: Sequence[Reading]) -> None:
             label = name if i == bars[0][0] else None
             axis.barh(i + offset, ratio.median, 0.36, xerr=errors, color=color, ecolor="0.3", label=label)
     axis.axvline(1, color="black", linewidth=1)
-    axis.set_yticks(range(len(found)), [r.name.partition("/")[2] for r in found])
+    names = [f"{r.name.partition('/')[2]}, batch {r.case['shape'][0]}" for r in found]
+    axis.set_yticks(range(len(found)), names)
     axis.set_xlabel("minidl's time / PyTorch's, in the faster of its layouts")
     axis.grid(axis="x", alpha=0.3)
     axis.legend()

@@ -9,6 +9,7 @@ from benchmark_fakes import case, file, row
 
 from benchmarks import plots, profiles, report, results, tables
 from benchmarks.cli import RESULTS
+from benchmarks.reading import readings
 
 NETWORK = {"what": "network", "mode": "forward", "shape": [8, 224, 224, 3]}
 MEASURED = file(
@@ -97,6 +98,14 @@ def test_writing_it_keeps_the_text_around(tmp_path, monkeypatch):
     assert set(re.findall(r"\]\(results/(.*?\.png)\)", text)) == drawn
     report.write(folder)
     assert page.read_text() == text
+
+
+def test_a_bar_says_which_network_and_how_many_images():
+    figure = pytest.importorskip("matplotlib.figure", reason="matplotlib is not installed").Figure()
+    plots._ratios(figure, [*readings(MEASURED, "network/"), *readings(MEASURED, "latency/")])
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[-1] == "resnet18/inference, batch 8"
+    assert len(set(names)) == len(names)
 
 
 def test_losses_are_stated_first():
