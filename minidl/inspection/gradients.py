@@ -15,13 +15,14 @@ from minidl.tensor import Tensor
 
 
 def gradient_norms(model: Module, images: Any, labels: Any, aux_weight: float | None = None) -> dict[str, float]:
-    """‖∂L/∂W‖₂ for each weight matrix and filter bank W of `model`, by name, from the input to the output.
+    """‖∂L/∂W‖, the root of the sum of squares, for each weight matrix and filter bank W of `model`, by name, from the
+    input to the output.
 
-    L is the cross-entropy of one batch, in training mode.
+    L is the cross-entropy of one batch, in training mode. Auxiliary scores count with `aux_weight`, or else the model's
+    own, as in training.
 
     It is measured on a copy: the model's weights, gradients, running statistics and mode, and the random numbers that
-    come next, stay as they are. Auxiliary scores count with
-    `aux_weight`, or else the model's own, as in training.
+    come next, stay as they are.
     """
     before = generator_state()
     try:

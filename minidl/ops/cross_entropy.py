@@ -39,6 +39,14 @@ class SoftmaxCrossEntropy(Function):
         )
 
 
+def smoothed(q: Any, epsilon: float) -> Any:
+    """(1 − ε) · q + ε / K: distributions q (..., K) over K classes, mixed with the even one.
+
+    Source: Szegedy et al., arXiv 1512.00567, §7.
+    """
+    return q * (1 - epsilon) + epsilon / q.shape[-1]
+
+
 # ------------------------------------------------------------------------------------------------- public functions
 
 
@@ -57,7 +65,7 @@ def cross_entropy(
     ignore_index     a target that contributes neither loss nor gradient (class indices only)
     reduction        "mean": over what is not ignored, weighted where there are weights; over the rows (...) for
                      probabilities; over nothing NaN. "sum"; or "none", (...)
-    label_smoothing  ε: the target becomes (1 − ε) · target + ε / K (Szegedy et al., arXiv 1512.00567, §7)
+    label_smoothing  ε: the target becomes (1 − ε) · target + ε / K, see `smoothed`
 
     Raises: ValueError for shapes that do not match (nothing broadcasts) and for a class that does not exist. On a GPU,
     where looking would mean waiting, such a class gives NaN instead.
@@ -78,8 +86,7 @@ def cross_entropy(
         else:
             q = target.astype(x.dtype)
         if label_smoothing:
-            epsilon = float(label_smoothing)  # a NumPy float64 would make q one
-            q = q * (1 - epsilon) + epsilon / K
+            q = smoothed(q, float(label_smoothing))  # a NumPy float64 would make q one
         if weight is not None:
             q = q * weight
         if by_index:

@@ -21,8 +21,8 @@ from minidl.tensor import Tensor, raw
 class BatchNorm(Function):
     """y = (x − μ) / √(σ² + ε) · weight + bias + a, with μ, σ² the mean and biased variance of a channel of this batch.
 
-    x and a (..., C), weight and bias (C,); a may be None. Left behind for the running statistics: `mean` and
-    `variance`, (C,).
+    x and a (..., C), weight and bias (C,); a may be None. Where `relu` is true, max(y, 0) instead. Left behind for the
+    running statistics and for backward: `mean`, `variance` and `inv_std` = 1 / √(σ² + ε), (C,).
 
     The gradients are those of the textbook form `batch_norm_textbook`, worked out by hand in
     `channels.normalize_gradients`; under create_graph the same formula runs on Tensors.
