@@ -1,4 +1,4 @@
-"""The command line: `minidl demo`, `train`, `summary`, `profile`, `gradcheck`, `doctor`."""
+"""The command line: `minidl demo`, `train`, `summary`, `profile`, `gradcheck`, `exercise`, `doctor`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from minidl import process
 from minidl.backend import DeviceError
 from minidl.checkpoint import CheckpointError
 from minidl.commands.checking import add_doctor, add_gradcheck
+from minidl.commands.exercise import add_exercise
 from minidl.commands.options import UsageError
 from minidl.commands.profile import add_profile
 from minidl.commands.summary import add_summary
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minidl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (add_demo, add_train, add_summary, add_profile, add_gradcheck, add_doctor):
+    for add in (add_demo, add_train, add_summary, add_profile, add_gradcheck, add_exercise, add_doctor):
         add(commands)
     return parser
 

@@ -1,0 +1,135 @@
+"""A verdict in words: what was called, what came and what should have come, and which known mistake does that."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from minidl.exercises.curriculum import FILE, Exercise, Mistake
+from minidl.exercises.runner import Failure, Verdict, judge, submission
+from minidl.exercises.substitution import Submission
+from minidl.exercises.worksheet import mistaken_worksheet
+
+KNOWN_FAILURES = FILE.with_name("known_failures.json")  # in a student's tree, which has no right bodies to be broken
+
+
+def explained(verdict: Verdict, file: str, advice: Sequence[str] = ()) -> str:
+    """What a learner reads after a check that was not passed."""
+    exercise = verdict.exercise
+    if verdict.stuck:
+        return _stuck(verdict, file)
+    if verdict.output:
+        return (
+            f"the process that ran your code came to an end before the tests did. It said:\n{_indented(verdict.output)}"
+        )
+    if verdict.passed:
+        return f"all {verdict.passed_tests} tests passed"
+    if not verdict.failures:
+        if verdict.passed_tests and verdict.uncalled:
+            names = ", ".join(target.split(":")[1] for target in verdict.uncalled)
+            return f"the tests passed, but none of them has called {names}: nothing was judged"
+        what = f"{len(verdict.skipped)} test(s) were skipped" if verdict.skipped else "no test was found"
+        return f"{what}: that is no pass, and not your fault; the judges of {exercise} need mending"
+    first, more = verdict.failures[0], len(verdict.failures) - 1
+    count = len(verdict.failures) + verdict.passed_tests
+    lines = [f"{len(verdict.failures)} of {count} tests failed" if first.test else "minidl cannot be imported with it"]
+    if first.test:
+        lines[0] += f"; the first is {first.test.rpartition('::')[2]}" + (f": {first.says}" if first.says else "")
+    lines += ["", _indented(_what_happened(first, file))]
+    if first.printed:
+        lines += ["", "your code printed:", _indented(_shortened(first.printed, 20))]
+    for text in advice:
+        lines += ["", f"Advice: {text}"]
+    if more:
+        lines += ["", "also failed: " + ", ".join(f.test.partition("::")[2] for f in verdict.failures[1:])]
+    return "\n".join(lines)
+
+
+def _what_happened(failure: Failure, file: str) -> str:
+    if failure.kind == "Wrong":
+        return failure.text
+    if failure.kind == "ExerciseTodo":
+        return f"{failure.text}: not written yet" + _where(failure, file)
+    if failure.kind in ("import", "pytest"):
+        return _shortened(failure.text, 20)
+    return failure.text + _where(failure, file)
+
+
+def _where(failure: Failure, file: str) -> str:
+    """The lines of the learner's file that an error went through; where it has none, the judge's line."""
+    frames = [frame for frame in failure.frames if frame[0] == file]
+    if frames:
+        return "".join(f"\n{Path(f).name}, line {line}, in {name}:  {source}" for f, line, name, source in frames[-4:])
+    judges = [frame for frame in failure.frames if Path(frame[0]).name.startswith("test_")]
+    return "".join(f"\n{Path(f).name}, line {line}:  {source}" for f, line, _, source in judges[-1:])
+
+
+def _stuck(verdict: Verdict, file: str) -> str:
+    places = re.findall(r'File "(.*?)", line (\d+) in (\S+)', verdict.stuck)
+    mine = [(line, name) for path, line, name in places if path == file]
+    where = f", in line {mine[0][0]} ({mine[0][1]})" if mine else ""
+    return (
+        f"time was up: your code was still running{where}. Does a loop never end, or is one far longer than it must be?"
+    )
+
+
+def _shortened(text: str, most: int) -> str:
+    lines = text.rstrip().splitlines()
+    return "\n".join([*lines[:most], f"... ({len(lines) - most} more lines)"] if len(lines) > most else lines)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.rstrip().splitlines())
+
+
+# ------------------------------------------------------------------------------------------------------ known mistakes
+
+
+def advice_for(verdict: Verdict, workers: int = 2) -> list[str]:
+    """What to tell somebody whose failure is that of a known mistake: the same test, and the same wrong result.
+
+    The known mistakes are made anew, and judged: nothing is written down of what comes of them.
+    """
+    exercise = verdict.exercise
+    if not verdict.failures or verdict.failures[0].kind == "ExerciseTodo":
+        return []
+    if KNOWN_FAILURES.is_file():
+        known = [
+            (e["advice"], _failure_of(e)) for e in json.loads(KNOWN_FAILURES.read_text()) if e["id"] == exercise.id
+        ]
+    else:
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            verdicts = list(pool.map(lambda mistake: judge_mistake(exercise, mistake), exercise.mistakes))
+        known = [(m.advice, v.failures[0]) for m, v in zip(exercise.mistakes, verdicts, strict=True) if v.failures]
+    return list(dict.fromkeys(advice for advice, failure in known if same_failure(failure, verdict.failures[0])))[:2]
+
+
+def judge_mistake(exercise: Exercise, mistake: Mistake) -> Verdict:
+    """What the judges say of minidl with this mistake in it."""
+    return judge(exercise, [mistaken_submission(exercise, mistake)], seconds=30)
+
+
+def mistaken_submission(exercise: Exercise, mistake: Mistake) -> Submission:
+    return submission(exercise, mistaken_worksheet(exercise, mistake), f"<{exercise.id}, mistaken>")
+
+
+def same_failure(one: Failure, other: Failure) -> bool:
+    """Whether two failures are of one test, with one wrong result or error."""
+    if (one.test.rpartition("/")[2], one.kind) != (other.test.rpartition("/")[2], other.kind):
+        return False
+    if one.kind != "Wrong":
+        return re.sub(r"\d+", "#", one.text) == re.sub(r"\d+", "#", other.text)  # sizes may be others
+    try:
+        a, b = np.asarray(one.got, dtype=float), np.asarray(other.got, dtype=float)
+    except (TypeError, ValueError):
+        return bool(one.got == other.got)
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-6, atol=1e-9, equal_nan=True))
+
+
+def _failure_of(entry: dict) -> Failure:
+    return Failure(entry["test"], "", entry["kind"], entry["text"], got=entry["got"])

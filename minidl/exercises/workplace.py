@@ -1,0 +1,138 @@
+"""A learner's folder: worksheets, one an exercise, and `progress.txt`, which says what is done.
+
+Nothing in it is ever overwritten: what has to make way is kept under the same name with `.1`, `.2`, ... at its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from minidl.exercises.curriculum import Curriculum, Exercise, curriculum
+from minidl.exercises.worksheet import blank_worksheet
+
+PROGRESS = "progress.txt"
+HEADER = "# exercise, day it passed, fingerprint of the file that passed, hints seen, whether the solution was seen\n"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is known of one exercise. `passed` is a day, `fingerprint` the file's of then."""
+
+    passed: str = ""
+    fingerprint: str = ""
+    hints: int = 0
+    gave_up: bool = False
+
+
+class Workplace:
+    """The folder in which a learner works."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def file(self, exercise: Exercise) -> Path:
+        return self.folder / exercise.file_name
+
+    def text(self, exercise: Exercise) -> str | None:
+        """What the learner has written; None where the exercise has not been started."""
+        file = self.file(exercise)
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+
+    def start(self, exercise: Exercise) -> bool:
+        """Write the worksheet, if there is none yet. Returns whether it was written."""
+        if self.file(exercise).exists():
+            return False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file(exercise).write_text(blank_worksheet(exercise), encoding="utf-8")
+        return True
+
+    def reset(self, exercise: Exercise) -> Path | None:
+        """Write a fresh worksheet. Returns where the old one is kept, if there was one."""
+        file, kept = self.file(exercise), None
+        if file.exists():
+            kept = next(p for i in range(1, 10_000) if not (p := file.with_name(f"{file.name}.{i}")).exists())
+            file.rename(kept)
+        self.start(exercise)
+        return kept
+
+    def saved_at(self) -> dict[Exercise, float]:
+        """When each worksheet was written last."""
+        result = {}
+        for exercise in curriculum().exercises:
+            with contextlib.suppress(OSError):  # there is none; or it is being replaced right now
+                result[exercise] = self.file(exercise).stat().st_mtime
+        return result
+
+    def saved_last(self) -> Exercise | None:
+        """The exercise whose worksheet was written last; None where there is none."""
+        times = self.saved_at()
+        return max(times, key=lambda exercise: times[exercise], default=None)
+
+    # -- progress.txt
+
+    def progress(self) -> dict[str, Progress]:
+        """Of each exercise that anything is known of. Raises: ValueError naming a line that cannot be read."""
+        file = self.folder / PROGRESS
+        result: dict[str, Progress] = {}
+        if not file.is_file():
+            return result
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            try:
+                name, passed, fingerprint, hints, gave_up = line.split()
+                result[name] = Progress(_dashed(passed), _dashed(fingerprint), int(hints), gave_up == "yes")
+            except ValueError:
+                raise ValueError(
+                    f"{file}, line {number}: expected five words, as in the lines above, got {line!r}"
+                ) from None
+        return result
+
+    def of(self, exercise: Exercise) -> Progress:
+        return self.progress().get(exercise.id, Progress())
+
+    def note(self, exercise: Exercise, **changes: object) -> None:
+        """Write down what has become of an exercise."""
+        known = self.progress()
+        known[exercise.id] = replace(known.get(exercise.id, Progress()), **changes)  # type: ignore[arg-type]
+        order = [e.id for e in curriculum().exercises]
+        lines = [
+            f"{name:24} {p.passed or '-':10} {p.fingerprint or '-':12} {p.hints} {'yes' if p.gave_up else 'no'}\n"
+            for name, p in sorted(known.items(), key=lambda item: order.index(item[0]) if item[0] in order else 99)
+        ]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f"{PROGRESS}.part"
+        part.write_text(HEADER + "".join(lines), encoding="utf-8")
+        part.replace(self.folder / PROGRESS)
+
+    def note_passed(self, exercise: Exercise, text: str) -> None:
+        self.note(exercise, passed=datetime.date.today().isoformat(), fingerprint=fingerprint(text))
+
+    def note_failed(self, exercise: Exercise) -> None:
+        if self.of(exercise).passed:
+            self.note(exercise, passed="", fingerprint="")
+
+    def state(self, exercise: Exercise) -> str:
+        """ "passed", "changed" since it passed, "started", or "" """
+        text, known = self.text(exercise), self.of(exercise)
+        if known.passed and text is not None:
+            return "passed" if known.fingerprint == fingerprint(text) else "changed"
+        return "" if text is None else "started"
+
+    def next(self, course: Curriculum, after: Exercise | None = None) -> Exercise | None:
+        """The first exercise that has not been passed; where one is named, the first after it, if there is any."""
+        open_ones = [exercise for exercise in course.exercises if self.state(exercise) != "passed"]
+        later = [exercise for exercise in open_ones if after is not None and exercise.number > after.number]
+        return next(iter([*later, *open_ones]), None)
+
+
+def fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _dashed(word: str) -> str:
+    return "" if word == "-" else word
