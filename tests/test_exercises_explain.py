@@ -1,0 +1,109 @@
+"""Verdicts in words, and advice for mistakes that are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from minidl.exercises import explain
+from minidl.exercises.curriculum import curriculum
+from minidl.exercises.explain import advice_for, explained, judge_mistake, same_failure
+from minidl.exercises.export import known_failures
+from minidl.exercises.runner import Failure, Verdict
+
+SLOPES = curriculum()["central-difference"]
+TEST = "tests/exercises/test_01_central_difference.py::test_a_line"
+
+
+def wrong(got, test=TEST, kind="Wrong", text="f(x)\n\nwanted  1\ngot     2"):
+    return Failure(test, "a straight line", kind, text, got=got)
+
+
+def words(**verdict):
+    return explained(Verdict(SLOPES, **{"calls": {SLOPES.targets[0]: 1}, **verdict}), "mine.py", ["Halve it."])
+
+
+def test_a_wrong_result():
+    assert words(passed_tests=3, failures=(wrong(2.0), wrong(3.0, TEST + "_more"))) == (
+        "2 of 5 tests failed; the first is test_a_line: a straight line\n\n"
+        "    f(x)\n\n    wanted  1\n    got     2\n\nAdvice: Halve it.\n\nalso failed: test_a_line_more"
+    )
+
+
+def test_an_error_and_what_was_printed():
+    frames = (
+        ("tests/exercises/test_01.py", 9, "test_a_line", "line.slopes(1)"),
+        ("mine.py", 44, "slopes", "return a"),
+        ("lib.py", 1, "f", "g()"),
+    )
+    printed = "".join(f"{i}\n" for i in range(30))
+    text = words(failures=(Failure(TEST, "", "NameError", "NameError: no a", frames, printed=printed),))
+    assert "    NameError: no a\n    mine.py, line 44, in slopes:  return a\n" in text
+    assert "your code printed:\n    0\n    1\n" in text
+    assert "    ... (10 more lines)" in text
+
+
+def test_an_error_outside_of_the_learners_file():
+    frames = (("/x/tests/exercises/test_01.py", 9, "test_a_line", "f(1)"), ("/x/engine.py", 7, "f", "return g(x)"))
+    text = words(failures=(Failure(TEST, "", "TypeError", "TypeError: no", frames),))
+    assert "    TypeError: no\n    test_01.py, line 9:  f(1)\n" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        ({"stuck": 'Thread:\n  File "mine.py", line 12 in slopes\n'}, "still running, in line 12 (slopes)"),
+        ({"stuck": 'Thread:\n  File "other.py", line 12 in f\n'}, "your code was still running. Does a loop"),
+        ({"output": "Segmentation fault"}, "came to an end before the tests did. It said:\n    Segmentation fault"),
+        ({"passed_tests": 2, "calls": {}}, "none of them has called Line.slopes: nothing was judged"),
+        ({"passed_tests": 2}, "all 2 tests passed"),
+        ({}, "no test was found: that is no pass, and not your fault"),
+        ({"skipped": (TEST,)}, "1 test(s) were skipped: that is no pass"),
+        ({"failures": (Failure("", "", "ImportError", "ImportError: x"),)}, "minidl cannot be imported with it"),
+        ({"failures": (Failure("", "", "import", "line 1\nline 2"),)}, "    line 1\n    line 2"),
+        ({"failures": (wrong(None, kind="ExerciseTodo", text="1 x"),)}, "1 x: not written yet"),
+    ],
+)
+def test_other_endings(verdict, text):
+    assert text in words(**verdict)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (wrong([1.0, 2.0]), wrong([1.0, 2.0 + 1e-9]), True),
+        (wrong([1.0, 2.0]), wrong([1.0, 2.1]), False),
+        (wrong([1.0]), wrong([1.0, 1.0]), False),
+        (wrong([float("nan")]), wrong([float("nan")]), True),
+        (wrong("(1, 2)"), wrong("(1, 2)"), True),
+        (wrong("(1, 2)"), wrong("(2, 1)"), False),
+        (wrong(None), wrong(None), True),
+        (wrong(1.0), wrong(1.0, TEST + "_more"), False),
+        (wrong(1.0), wrong(1.0, TEST.replace("tests/", "/x/tests/")), True),
+        (wrong(1.0, kind="TypeError", text="a"), wrong(1.0, kind="TypeError", text="b"), False),
+        (wrong(1.0, kind="TypeError", text="a"), wrong(2.0, kind="TypeError", text="a"), True),
+        (wrong(1.0), wrong(1.0, kind="TypeError"), False),
+    ],
+)
+def test_when_two_failures_are_one(one, other, same):
+    assert same_failure(one, other) is same
+
+
+def test_advice_is_for_the_mistake_that_gives_the_same():
+    for mistake in SLOPES.mistakes[:2]:
+        assert advice_for(judge_mistake(SLOPES, mistake)) == [mistake.advice]
+
+
+def test_no_advice_for_what_nobody_has_done_before():
+    assert advice_for(Verdict(SLOPES, failures=(wrong([np.pi]),))) == []
+    assert advice_for(Verdict(SLOPES, failures=(wrong(None, kind="ExerciseTodo"),))) == []
+    assert advice_for(Verdict(SLOPES, passed_tests=1)) == []
+
+
+def test_advice_in_a_tree_that_has_no_right_bodies(tmp_path, monkeypatch):
+    file = tmp_path / "known_failures.json"
+    file.write_text(json.dumps(known_failures([SLOPES], lambda: None)))
+    verdict = judge_mistake(SLOPES, SLOPES.mistakes[1])
+    monkeypatch.setattr(explain, "KNOWN_FAILURES", file)
+    monkeypatch.setattr(explain, "judge_mistake", None)
+    assert advice_for(verdict) == [SLOPES.mistakes[1].advice]
