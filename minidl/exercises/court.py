@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import runpy
 import sys
 import traceback
 from pathlib import Path
@@ -85,13 +86,15 @@ def main(file: str) -> int:
 
 
 def command(request: dict[str, Any]) -> dict[str, Any]:
-    """Run a command of minidl's, such as `train`."""
+    """Run a command of minidl's, such as `train`, as the program does."""
+    sys.argv = ["minidl", *request["command"]]
     try:
-        from minidl.cli import main as minidl
-
-        return {"status": minidl(request["command"]), "errors": []}
+        runpy.run_module("minidl.cli", run_name="__main__")
+    except SystemExit as end:
+        return {"status": end.code or 0, "errors": []}
     except Exception as error:
         return {"status": 1, "errors": [described(error)]}
+    return {"status": 0, "errors": []}
 
 
 def judge(request: dict[str, Any]) -> dict[str, Any]:
