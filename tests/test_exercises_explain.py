@@ -1,14 +1,9 @@
-"""Verdicts in words, and advice for mistakes that are known."""
+"""Verdicts in words."""
 
-import json
-
-import numpy as np
 import pytest
 
-from minidl.exercises import explain
 from minidl.exercises.curriculum import curriculum
-from minidl.exercises.explain import advice_for, explained, judge_mistake, same_failure
-from minidl.exercises.export import known_failures
+from minidl.exercises.explain import explained
 from minidl.exercises.runner import Failure, Verdict
 
 SLOPES = curriculum()["central-difference"]
@@ -66,44 +61,3 @@ def test_an_error_outside_of_the_learners_file():
 )
 def test_other_endings(verdict, text):
     assert text in words(**verdict)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (wrong([1.0, 2.0]), wrong([1.0, 2.0 + 1e-9]), True),
-        (wrong([1.0, 2.0]), wrong([1.0, 2.1]), False),
-        (wrong([1.0]), wrong([1.0, 1.0]), False),
-        (wrong([float("nan")]), wrong([float("nan")]), True),
-        (wrong("(1, 2)"), wrong("(1, 2)"), True),
-        (wrong("(1, 2)"), wrong("(2, 1)"), False),
-        (wrong(None), wrong(None), True),
-        (wrong(1.0), wrong(1.0, TEST + "_more"), False),
-        (wrong(1.0), wrong(1.0, TEST.replace("tests/", "/x/tests/")), True),
-        (wrong(1.0, kind="TypeError", text="a"), wrong(1.0, kind="TypeError", text="b"), False),
-        (wrong(1.0, kind="TypeError", text="a"), wrong(2.0, kind="TypeError", text="a"), True),
-        (wrong(1.0), wrong(1.0, kind="TypeError"), False),
-    ],
-)
-def test_when_two_failures_are_one(one, other, same):
-    assert same_failure(one, other) is same
-
-
-def test_advice_is_for_the_mistake_that_gives_the_same():
-    for mistake in SLOPES.mistakes[:2]:
-        assert advice_for(judge_mistake(SLOPES, mistake)) == [mistake.advice]
-
-
-def test_no_advice_for_what_nobody_has_done_before():
-    assert advice_for(Verdict(SLOPES, failures=(wrong([np.pi]),))) == []
-    assert advice_for(Verdict(SLOPES, failures=(wrong(None, kind="ExerciseTodo"),))) == []
-    assert advice_for(Verdict(SLOPES, passed_tests=1)) == []
-
-
-def test_advice_in_a_tree_that_has_no_right_bodies(tmp_path, monkeypatch):
-    file = tmp_path / "known_failures.json"
-    file.write_text(json.dumps(known_failures([SLOPES], lambda: None)))
-    verdict = judge_mistake(SLOPES, SLOPES.mistakes[1])
-    monkeypatch.setattr(explain, "KNOWN_FAILURES", file)
-    monkeypatch.setattr(explain, "judge_mistake", None)
-    assert advice_for(verdict) == [SLOPES.mistakes[1].advice]

@@ -145,5 +145,5 @@ def test_the_introduction_says_what_to_do():
 def test_the_engines_source_has_no_marks_of_exercises():
     for folder in ("minidl", "models"):
         for file in (root() / folder).rglob("*.py"):
-            if "exercises" not in file.parts and file.name not in ("exercise.py", "cli.py"):
+            if "exercises" not in file.parts and file.parent.name != "commands" and file.name != "cli.py":
                 assert "exercise" not in file.read_text(encoding="utf-8").lower(), file

@@ -1,21 +1,12 @@
-"""A verdict in words: what was called, what came and what should have come, and which known mistake does that."""
+"""A verdict in words: what was called, what came and what should have come."""
 
 from __future__ import annotations
 
-import concurrent.futures
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from minidl.exercises.curriculum import FILE, Exercise, Mistake
-from minidl.exercises.runner import Failure, Verdict, judge, submission
-from minidl.exercises.substitution import Submission
-from minidl.exercises.worksheet import mistaken_worksheet
-
-KNOWN_FAILURES = FILE.with_name("known_failures.json")  # in a student's tree, which has no right bodies to be broken
+from minidl.exercises.runner import Failure, Verdict
 
 
 def explained(verdict: Verdict, file: str, advice: Sequence[str] = ()) -> str:
@@ -85,51 +76,3 @@ def _shortened(text: str, most: int) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in text.rstrip().splitlines())
-
-
-# ------------------------------------------------------------------------------------------------------ known mistakes
-
-
-def advice_for(verdict: Verdict, workers: int = 2) -> list[str]:
-    """What to tell somebody whose failure is that of a known mistake: the same test, and the same wrong result.
-
-    The known mistakes are made anew, and judged: nothing is written down of what comes of them.
-    """
-    exercise = verdict.exercise
-    if not verdict.failures or verdict.failures[0].kind == "ExerciseTodo":
-        return []
-    if KNOWN_FAILURES.is_file():
-        known = [
-            (e["advice"], _failure_of(e)) for e in json.loads(KNOWN_FAILURES.read_text()) if e["id"] == exercise.id
-        ]
-    else:
-        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-            verdicts = list(pool.map(lambda mistake: judge_mistake(exercise, mistake), exercise.mistakes))
-        known = [(m.advice, v.failures[0]) for m, v in zip(exercise.mistakes, verdicts, strict=True) if v.failures]
-    return list(dict.fromkeys(advice for advice, failure in known if same_failure(failure, verdict.failures[0])))[:2]
-
-
-def judge_mistake(exercise: Exercise, mistake: Mistake) -> Verdict:
-    """What the judges say of minidl with this mistake in it."""
-    return judge(exercise, [mistaken_submission(exercise, mistake)], seconds=30)
-
-
-def mistaken_submission(exercise: Exercise, mistake: Mistake) -> Submission:
-    return submission(exercise, mistaken_worksheet(exercise, mistake), f"<{exercise.id}, mistaken>")
-
-
-def same_failure(one: Failure, other: Failure) -> bool:
-    """Whether two failures are of one test, with one wrong result or error."""
-    if (one.test.rpartition("/")[2], one.kind) != (other.test.rpartition("/")[2], other.kind):
-        return False
-    if one.kind != "Wrong":
-        return re.sub(r"\d+", "#", one.text) == re.sub(r"\d+", "#", other.text)  # sizes may be others
-    try:
-        a, b = np.asarray(one.got, dtype=float), np.asarray(other.got, dtype=float)
-    except (TypeError, ValueError):
-        return bool(one.got == other.got)
-    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-6, atol=1e-9, equal_nan=True))
-
-
-def _failure_of(entry: dict) -> Failure:
-    return Failure(entry["test"], "", entry["kind"], entry["text"], got=entry["got"])

@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from minidl.exercises.advice import KNOWN_FAILURES, judge_mistake
 from minidl.exercises.curriculum import FILE, Curriculum, Exercise, curriculum
-from minidl.exercises.explain import KNOWN_FAILURES, judge_mistake
 from minidl.exercises.runner import Failure
 from minidl.exercises.substitution import find
 from minidl.exercises.worksheet import Source, blank, root, source_of, span

@@ -15,8 +15,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from minidl.exercises.advice import judge_mistake, same_failure
 from minidl.exercises.curriculum import Exercise, curriculum
-from minidl.exercises.explain import judge_mistake, same_failure
 from minidl.exercises.runner import CannotBeJudged, Verdict, judge, submission
 from minidl.exercises.substitution import Submission, find
 from minidl.exercises.worksheet import blank_worksheet, body_of, solved_worksheet, source_of
