@@ -241,7 +241,7 @@ def test_training_with_something_broken(minidl, folder):
     text = solved_worksheet(COURSE["im2col"]).replace("    return view.reshape", "    return oops + view.reshape")
     (folder / "work").mkdir()
     (folder / "work" / "20_im2col.py").write_text(text)
-    command.Workplace(folder / "work").note_passed(COURSE["im2col"], text)
+    command.Workplace(folder / "work").note_passed(COURSE["im2col"])
     status, out, _ = minidl("run", "--mine", "--epochs", "1")
     assert status == 1
     assert "NameError: name 'oops' is not defined" in out
@@ -272,10 +272,18 @@ def test_exporting(minidl, folder, monkeypatch):
     )
     process = in_tree(folder / "course", "check", "41")
     assert process.returncode == 1
-    assert "41 winograd: not written yet" in process.stdout
+    assert "41 winograd is not written yet" in process.stdout
     assert "this tree has no solutions" in in_tree(folder / "course", "solution", "41", "--give-up").stderr
     assert "was exported itself" in in_tree(folder / "course", "export", "--stage", "G", "again").stderr
-    assert in_tree(folder / "course", "check", "1").returncode == 0, "what stands in the tree is judged"
+    assert "0 of 2 exercises passed" in in_tree(folder / "course").stdout
+    assert "there is no work/42_bug_hunt.py yet" in in_tree(folder / "course", "check", "42").stderr
+    file = folder / "course" / "minidl" / "kernels" / "winograd.py"
+    file.write_text((root() / "minidl" / "kernels" / "winograd.py").read_text())
+    process = in_tree(folder / "course", "check", "41")
+    assert (process.returncode, process.stdout[:20]) == (0, "✓ 41 winograd: passed"[:20])
+    assert "1 of 2 exercises passed" in in_tree(folder / "course").stdout
+    file.write_text(file.read_text() + "\n")
+    assert "1 of 2 exercises passed" in in_tree(folder / "course").stdout
 
 
 def in_tree(tree, *arguments):

@@ -56,7 +56,14 @@ def test_an_error_outside_of_the_learners_file():
         ({"skipped": (TEST,)}, "1 test(s) were skipped: that is no pass"),
         ({"failures": (Failure("", "", "ImportError", "ImportError: x"),)}, "minidl cannot be imported with it"),
         ({"failures": (Failure("", "", "import", "line 1\nline 2"),)}, "    line 1\n    line 2"),
-        ({"failures": (wrong(None, kind="ExerciseTodo", text="1 x"),)}, "1 x: not written yet"),
+        (
+            {"failures": (wrong(None, kind="ExerciseTodo", text="1 central-difference"),)},
+            "    1 central-difference is not written yet\n",
+        ),
+        (
+            {"failures": (wrong(None, kind="ExerciseTodo", text="18 x"),)},
+            "    18 x is not written yet, and this exercise needs it: write that one first\n",
+        ),
     ],
 )
 def test_other_endings(verdict, text):

@@ -9,8 +9,8 @@ import pytest
 from minidl.exercises import export as exporting
 from minidl.exercises.curriculum import UnknownExercise, curriculum
 from minidl.exercises.export import export
-from minidl.exercises.grading import grades, in_tree, is_tree
-from minidl.exercises.runner import judge
+from minidl.exercises.grading import grades, is_tree
+from minidl.exercises.runner import in_tree, judge
 from minidl.exercises.substitution import find
 from minidl.exercises.worksheet import body_of, root, source_of
 

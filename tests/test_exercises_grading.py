@@ -49,5 +49,5 @@ def test_a_tree_without_the_function(tmp_path):
     (tmp_path / "minidl" / "__init__.py").touch()
     (tmp_path / "minidl" / "differences.py").write_text("class Line:\n    pass\n")
     first, _, third, *_ = grades(tmp_path, None, 60)
-    assert (first["status"], first["message"]) == ("invalid", "minidl/differences.py: Line.slopes is missing")
+    assert (first["status"], first["message"]) == ("invalid", "slopes is missing in its module")
     assert third["status"] == "invalid"

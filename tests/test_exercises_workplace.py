@@ -38,7 +38,7 @@ def test_reset_keeps_what_was_there(place):
 
 def test_what_has_passed_and_has_changed_since(place):
     place.start(FIRST)
-    place.note_passed(FIRST, place.text(FIRST))
+    place.note_passed(FIRST)
     assert place.state(FIRST) == "passed"
     assert place.next(curriculum()) == SECOND
     place.file(FIRST).write_text("another")
@@ -46,6 +46,17 @@ def test_what_has_passed_and_has_changed_since(place):
     assert place.next(curriculum()) == FIRST
     place.note_failed(FIRST)
     assert place.state(FIRST) == "started"
+
+
+def test_a_worksheet_that_is_gone(place):
+    place.start(FIRST)
+    place.note_passed(FIRST)
+    assert place.passed(curriculum()) == [FIRST]
+    place.file(FIRST).unlink()
+    assert place.state(FIRST) == ""
+    assert place.passed(curriculum()) == []
+    with pytest.raises(FileNotFoundError):
+        place.submission(FIRST)
 
 
 def test_progress_is_a_text_file_in_the_order_of_the_exercises(place):
@@ -92,5 +103,5 @@ def test_what_comes_after_one(place):
 def test_all_done(place):
     for exercise in curriculum().exercises:
         place.start(exercise)
-        place.note_passed(exercise, place.text(exercise))
+        place.note_passed(exercise)
     assert place.next(curriculum()) is None

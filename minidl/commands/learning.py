@@ -14,11 +14,10 @@ from minidl.commands.options import UsageError, positive
 from minidl.exercises.advice import advice_for
 from minidl.exercises.curriculum import Exercise, curriculum
 from minidl.exercises.explain import explained
-from minidl.exercises.grading import in_tree
-from minidl.exercises.runner import CannotBeJudged, is_blank, judge, judges_of, run_command, submission
+from minidl.exercises.runner import CannotBeJudged, is_blank, judge, judges_of, run_command
 from minidl.exercises.screen import say, waiting
 from minidl.exercises.workplace import Workplace
-from minidl.exercises.worksheet import root, solved_worksheet
+from minidl.exercises.worksheet import solved_worksheet
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -64,12 +63,12 @@ def _add(
 
 def overview(options: argparse.Namespace) -> int:
     place, course = workplace(options), curriculum()
-    states = [place.state(exercise) for exercise in course.exercises]
+    states = [place.state(exercise) for exercise in course.open]
     passed = states.count("passed")
     say((f"{passed} of {len(states)} exercises passed", "bold"), "  " + "".join(_bar(states)))
     following = place.next(course)
     if following is None:
-        say("all of minidl's exercises are done; `minidl exercise run --mine` trains a network with your engine")
+        say("all exercises are done; `minidl exercise run --mine` trains a network with your engine")
         return 0
     stage = course.stage(following.stage)
     say(
@@ -120,7 +119,12 @@ def _start(options: argparse.Namespace) -> int:
     say("\n" + textwrap.fill(f"Source: {exercise.source}", 100, subsequent_indent="  "))
     if missing:
         names = ", ".join(str(course[name]) for name in missing)
-        text = f"It builds on {names}; until you have written that, minidl's own is used."
+        given = (
+            "write that first, for here it is missing"
+            if course.exported
+            else "until you have written that, minidl's own is used"
+        )
+        text = f"It builds on {names}; {given}."
         say(textwrap.fill(text, 100, subsequent_indent="  "))
     verb = "is your worksheet" if written else "is there already, and stays as it is"
     say("\n", (short(place.file(exercise)), "bold"), f" {verb}. Then:  minidl exercise check {exercise.number}")
@@ -145,23 +149,24 @@ def _check(options: argparse.Namespace) -> int:
 
 def _judged(exercise: Exercise, place: Workplace, options: argparse.Namespace, brief: bool = False) -> bool:
     """Judge a worksheet, say how it went, write it down; and return whether it passed."""
-    text, file = place.text(exercise), place.file(exercise)
-    if text is None and not curriculum().exported:
+    course, text, file = curriculum(), place.text(exercise), place.file(exercise)
+    if text is None and not course.is_in_place(exercise):
         raise UsageError(f"there is no {short(file)} yet: `minidl exercise start {exercise.number}` writes it")
     if text is not None and is_blank(text, exercise):
         _failed(exercise, f"nothing is written yet: {short(file)} still raises ExerciseTodo")
         return False
     try:
-        mine = in_tree(exercise, root()) if text is None else submission(exercise, text, file)
+        mine = [place.submission(exercise)]
+        if course.exported:  # what the tree lacks is taken from other worksheets
+            mine += [place.submission(other) for other in place.passed(course) if other != exercise]
     except CannotBeJudged as error:
         place.note_failed(exercise)
         _failed(exercise, f"{short(file)}, {error}")
         return False
     with waiting(f"judging {exercise}"):
-        verdict = judge(exercise, [mine], tests=options.tests, seconds=options.seconds)
+        verdict = judge(exercise, mine, tests=options.tests, seconds=options.seconds)
     if verdict.passed:
-        if text is not None:
-            place.note_passed(exercise, text)
+        place.note_passed(exercise)
         calls = sum(verdict.calls.values())
         say(
             ("✓", "bold green"),
@@ -270,10 +275,10 @@ def _watch(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     place, course = workplace(options), curriculum()
-    mine = [exercise for exercise in course.exercises if place.state(exercise) == "passed"]
+    mine = place.passed(course)
     if not mine:
         raise UsageError("nothing of yours has passed yet: `minidl exercise` says what comes next")
-    submissions = [submission(exercise, place.text(exercise) or "", place.file(exercise)) for exercise in mine]
+    submissions = [place.submission(exercise) for exercise in mine]
     functions = [target for exercise in mine for target in exercise.targets]
     every = [target for exercise in course.exercises for target in exercise.targets]
     say(f"training {options.model} with {len(functions)} functions of yours in the place of minidl's", end="; ")

@@ -94,6 +94,15 @@ class Curriculum:
         hint = f"did you mean {' or '.join(near)}?" if near else "`minidl exercise list` shows them all"
         raise UnknownExercise(f"there is no exercise {name!r}: {hint}")
 
+    @property
+    def open(self) -> tuple[Exercise, ...]:
+        """The exercises that learners solve: all, and in a student's tree those whose bodies are gone."""
+        return tuple(exercise for exercise in self.exercises if exercise.stage >= self.exported)
+
+    def is_in_place(self, exercise: Exercise) -> bool:
+        """Whether it can be solved without a worksheet: where the body is missing, in a student's tree."""
+        return bool(self.exported) and exercise in self.open and not exercise.defects
+
     def of_stage(self, letter: str) -> list[Exercise]:
         return [exercise for exercise in self.exercises if exercise.stage == letter]
 

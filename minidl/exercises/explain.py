@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from minidl.exercises.curriculum import Exercise
 from minidl.exercises.runner import Failure, Verdict
 
 
@@ -31,7 +32,7 @@ def explained(verdict: Verdict, file: str, advice: Sequence[str] = ()) -> str:
     lines = [f"{len(verdict.failures)} of {count} tests failed" if first.test else "minidl cannot be imported with it"]
     if first.test:
         lines[0] += f"; the first is {first.test.rpartition('::')[2]}" + (f": {first.says}" if first.says else "")
-    lines += ["", _indented(_what_happened(first, file))]
+    lines += ["", _indented(_what_happened(exercise, first, file))]
     if first.printed:
         lines += ["", "your code printed:", _indented(_shortened(first.printed, 20))]
     for text in advice:
@@ -41,11 +42,12 @@ def explained(verdict: Verdict, file: str, advice: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def _what_happened(failure: Failure, file: str) -> str:
+def _what_happened(exercise: Exercise, failure: Failure, file: str) -> str:
     if failure.kind == "Wrong":
         return failure.text
     if failure.kind == "ExerciseTodo":
-        return f"{failure.text}: not written yet" + _where(failure, file)
+        first = "" if failure.text == str(exercise) else ", and this exercise needs it: write that one first"
+        return f"{failure.text} is not written yet{first}{_where(failure, file)}"
     if failure.kind in ("import", "pytest"):
         return _shortened(failure.text, 20)
     return failure.text + _where(failure, file)

@@ -85,6 +85,7 @@ def _copy(part: Path) -> None:
     here = root()
     for name in FOLDERS:
         shutil.copytree(here / name, part / name, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    (part / FILE.relative_to(here)).with_name("README.md").unlink()  # it is for instructors, and points to solutions
     for name in FILES:
         shutil.copy(here / name, part / name)
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from minidl.exercises.curriculum import Exercise, curriculum
 from minidl.exercises.explain import explained
-from minidl.exercises.runner import CannotBeJudged, Verdict, is_blank, judge, submission
-from minidl.exercises.substitution import Submission
+from minidl.exercises.runner import CannotBeJudged, Verdict, in_tree, is_blank, judge, submission
 from minidl.exercises.workplace import Workplace
-from minidl.exercises.worksheet import root, source_of
+from minidl.exercises.worksheet import root
 
 
 def grades(folder: Path, tests: Path | None, seconds: float) -> Iterator[dict[str, Any]]:
@@ -31,17 +30,6 @@ def grades(folder: Path, tests: Path | None, seconds: float) -> Iterator[dict[st
 def is_tree(folder: Path) -> bool:
     """Whether it holds an engine, and not worksheets."""
     return (folder / "minidl" / "__init__.py").is_file()
-
-
-def in_tree(exercise: Exercise, tree: Path) -> Submission:
-    """The functions of an exercise as they stand in a tree. Nothing takes their place; but calls are counted."""
-    for target in exercise.targets:
-        source, name = source_of(target, tree)
-        try:
-            source.definition(name)
-        except KeyError:
-            raise CannotBeJudged(f"{source.relative}: {name} is missing") from None
-    return Submission("", "", exercise.targets)
 
 
 def _grade(exercise: Exercise, folder: Path, tests: Path | None, seconds: float) -> dict[str, Any]:

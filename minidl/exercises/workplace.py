@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minidl.exercises.curriculum import Curriculum, Exercise, curriculum
-from minidl.exercises.worksheet import blank_worksheet
+from minidl.exercises.runner import in_tree, submission
+from minidl.exercises.substitution import Submission
+from minidl.exercises.worksheet import blank_worksheet, definitions, root
 
 PROGRESS = "progress.txt"
 HEADER = "# exercise, day it passed, fingerprint of the file that passed, hints seen, whether the solution was seen\n"
@@ -109,8 +111,9 @@ class Workplace:
         part.write_text(HEADER + "".join(lines), encoding="utf-8")
         part.replace(self.folder / PROGRESS)
 
-    def note_passed(self, exercise: Exercise, text: str) -> None:
-        self.note(exercise, passed=datetime.date.today().isoformat(), fingerprint=fingerprint(text))
+    def note_passed(self, exercise: Exercise) -> None:
+        """Write down that what is there now has passed."""
+        self.note(exercise, passed=datetime.date.today().isoformat(), fingerprint=self.fingerprint(exercise))
 
     def note_failed(self, exercise: Exercise) -> None:
         if self.of(exercise).passed:
@@ -118,20 +121,36 @@ class Workplace:
 
     def state(self, exercise: Exercise) -> str:
         """ "passed", "changed" since it passed, "started", or "" """
-        text, known = self.text(exercise), self.of(exercise)
-        if known.passed and text is not None:
-            return "passed" if known.fingerprint == fingerprint(text) else "changed"
-        return "" if text is None else "started"
+        known, now = self.of(exercise), self.fingerprint(exercise)
+        if known.passed and now:
+            return "passed" if known.fingerprint == now else "changed"
+        return "" if self.text(exercise) is None else "started"
+
+    def passed(self, course: Curriculum) -> list[Exercise]:
+        """The exercises whose worksheets have passed, as they are."""
+        return [e for e in course.exercises if self.state(e) == "passed" and self.text(e) is not None]
+
+    def fingerprint(self, exercise: Exercise) -> str:
+        """Of the worksheet; without one, of the functions in the tree, where they can be written in place; or ""."""
+        text = self.text(exercise)
+        if text is None and curriculum().is_in_place(exercise):
+            text = definitions(exercise)
+        return "" if text is None else hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def submission(self, exercise: Exercise) -> Submission:
+        """The worksheet as it is, or the functions in the tree. Raises: CannotBeJudged; FileNotFoundError."""
+        text = self.text(exercise)
+        if text is None and curriculum().is_in_place(exercise):
+            return in_tree(exercise, root())
+        if text is None:
+            raise FileNotFoundError(f"there is no {self.file(exercise)}")
+        return submission(exercise, text, self.file(exercise))
 
     def next(self, course: Curriculum, after: Exercise | None = None) -> Exercise | None:
         """The first exercise that has not been passed; where one is named, the first after it, if there is any."""
-        open_ones = [exercise for exercise in course.exercises if self.state(exercise) != "passed"]
+        open_ones = [exercise for exercise in course.open if self.state(exercise) != "passed"]
         later = [exercise for exercise in open_ones if after is not None and exercise.number > after.number]
         return next(iter([*later, *open_ones]), None)
-
-
-def fingerprint(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _dashed(word: str) -> str:

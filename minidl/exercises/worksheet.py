@@ -52,6 +52,12 @@ def source_of(target: str, tree: Path | None = None) -> tuple[Source, str]:
     return Source(module, tree or root()), name
 
 
+def definitions(exercise: Exercise, tree: Path | None = None) -> str:
+    """The functions of an exercise as they stand in a tree. Raises: KeyError for one that is not there."""
+    found = (source_of(target, tree) for target in exercise.targets)
+    return "\n".join(source.definition(name) for source, name in found)
+
+
 def span(node: Definition) -> tuple[int, int]:
     """The lines of a definition, counted from 0, its decorators among them."""
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
