@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 
 from minidl import nn
-from minidl.exercises.judging import require
+from minidl.exercises.judging import judge, require
 
 
 def same_parameters(call, block, wanted):
@@ -44,11 +44,24 @@ def by_hand(block, **weights):
 
 
 def normed(x, state, name, training=False, eps=1e-5):
-    """What the batch norm `name` must give for x (N, H, W, C), by the definition; `state` is the block's state_dict."""
+    """What the batch norm `name` must give for x (N, H, W, C), by the definition; `state` is the block's state_dict.
+
+    In training it moves the running statistics in `state`, once, as the layer moves its own.
+    """
     mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
     if training:
         mean, variance, _ = oracle.batch_statistics(x)
+        n = x[..., 0].size
+        for kind, of_batch in (("mean", mean), ("var", variance * n / (n - 1))):
+            state[f"{name}.running_{kind}"] = 0.9 * state[f"{name}.running_{kind}"] + 0.1 * of_batch
     return oracle.batch_norm(x, mean, variance, state[f"{name}.weight"], state[f"{name}.bias"], eps)
+
+
+def same_statistics(call, block, state):
+    """The running statistics of the block after a batch in training; `state` is what `normed` has moved."""
+    for name, array in block.state_dict().items():
+        if name.endswith(("running_mean", "running_var")):
+            judge(f"{call}\n\nafterwards, {name}: each batch moves it once", array, state[name])
 
 
 def relu(x):

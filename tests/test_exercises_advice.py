@@ -59,6 +59,6 @@ def test_advice_in_a_tree_that_has_no_right_bodies(tmp_path, monkeypatch):
     without = dataclasses.replace(verdict, exercise=dataclasses.replace(SLOPES, mistakes=()))
     assert advice_for(without) == []
     file = tmp_path / "known_failures.json"
-    file.write_text(json.dumps(known_failures([SLOPES], lambda: None)))
+    file.write_text(json.dumps(known_failures([SLOPES], None, lambda: None)))
     monkeypatch.setattr(advice, "KNOWN_FAILURES", file)
     assert advice_for(without) == [mistake.advice]

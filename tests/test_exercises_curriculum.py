@@ -49,7 +49,7 @@ def test_the_courses_table_is_in_the_readme():
         assert row in text.splitlines()
 
 
-@pytest.mark.parametrize("name", ["20", "im2col", "20_im2col.py", "20_im2col"])
+@pytest.mark.parametrize("name", ["20", "020", "im2col", "20_im2col.py", "20_im2col", "work/20_im2col.py"])
 def test_an_exercise_by_its_names(name):
     assert COURSE[name].id == "im2col"
 

@@ -32,7 +32,7 @@ def test_an_error_and_what_was_printed():
         ("lib.py", 1, "f", "g()"),
     )
     printed = "".join(f"{i}\n" for i in range(30))
-    text = words(failures=(Failure(TEST, "", "NameError", "NameError: no a", frames, printed=printed),))
+    text = words(failures=(Failure(TEST, "", "NameError", "NameError: no a", frames),), printed=printed)
     assert "    NameError: no a\n    mine.py, line 44, in slopes:  return a\n" in text
     assert "your code printed:\n    0\n    1\n" in text
     assert "    ... (10 more lines)" in text
@@ -49,12 +49,17 @@ def test_an_error_outside_of_the_learners_file():
     [
         ({"stuck": 'Thread:\n  File "mine.py", line 12 in slopes\n'}, "still running, in line 12 (slopes)"),
         ({"stuck": 'Thread:\n  File "other.py", line 12 in f\n'}, "your code was still running. Does a loop"),
-        ({"output": "Segmentation fault"}, "came to an end before the tests did. It said:\n    Segmentation fault"),
+        ({"output": "Segmentation fault"}, "came to an end before the tests did:\n    Segmentation fault"),
         ({"passed_tests": 2, "calls": {}}, "none of them has called Line.slopes: nothing was judged"),
         ({"passed_tests": 2}, "all 2 tests passed"),
-        ({}, "no test was found: that is no pass, and not your fault"),
-        ({"skipped": (TEST,)}, "1 test(s) were skipped: that is no pass"),
+        ({}, "there is no test: so this is no pass"),
+        ({"skipped": (TEST,)}, "a test was skipped, which proves nothing: so this is no pass"),
         ({"failures": (Failure("", "", "ImportError", "ImportError: x"),)}, "minidl cannot be imported with it"),
+        (
+            {"failures": (Failure(TEST, "", "OSError", "OSError: pytest: reading from stdin while"),)},
+            "it asks for input, and nobody is there to answer",
+        ),
+        ({"failures": (Failure(TEST, "", "BdbQuit", "bdb.BdbQuit"),)}, "a breakpoint stops nobody here"),
         ({"failures": (Failure("", "", "import", "line 1\nline 2"),)}, "    line 1\n    line 2"),
         (
             {"failures": (wrong(None, kind="ExerciseTodo", text="1 central-difference"),)},

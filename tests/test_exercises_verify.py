@@ -121,6 +121,19 @@ def test_judges(tmp_path, proof, code, fault):
     assert found == [] if fault is None else found[0].startswith(fault)
 
 
+def test_all_five_proofs_are_made(monkeypatch):
+    proofs = ("_of_hints", "_of_the_solution", "_of_the_blank", "_of_mistakes", "_of_later_ones")
+    for proof in proofs:
+        monkeypatch.setattr(verifying, proof, lambda *_, proof=proof: [proof])
+    assert sorted(faults(SLOPES)) == sorted(proofs)
+
+
+def test_mistakes_are_made_before_judges_of_ones_own(tmp_path):
+    (tmp_path / "test_own.py").write_text(JUDGE + "def test_it():\n    Cubed(None, [], []).slopes(1.0)\n")
+    fault = verifying._of_mistakes(like(mistakes=SLOPES.mistakes[:3]), tmp_path)[0]
+    assert fault.startswith("mistake 0 is not noticed")
+
+
 def test_results_come_as_they_are_ready(monkeypatch):
     monkeypatch.setattr(verifying, "faults", lambda exercise, tests: [exercise.id])
     exercises = curriculum().exercises

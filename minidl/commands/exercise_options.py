@@ -47,7 +47,8 @@ def _folder(text: str) -> Path:
 
 
 def workplace(options: argparse.Namespace) -> Workplace:
-    folder = getattr(options, "dir", Path("work"))
+    here = Path("progress.txt").is_file() and not Path("work").is_dir()  # it was called in the folder itself
+    folder = getattr(options, "dir", Path(".") if here else Path("work"))
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--dir {folder}: expected a folder, and that is a file")
     return Workplace(folder.absolute())

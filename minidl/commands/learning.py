@@ -8,16 +8,18 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from minidl.commands.exercise_options import add_folder, add_judging, named_or_last, require_tests, short, workplace
 from minidl.commands.options import UsageError, positive
 from minidl.exercises.advice import advice_for
 from minidl.exercises.curriculum import Exercise, curriculum
-from minidl.exercises.explain import explained
-from minidl.exercises.runner import CannotBeJudged, is_blank, judge, judges_of, run_command
+from minidl.exercises.explain import explained, printed
+from minidl.exercises.runner import judge, judges_of, run_command
 from minidl.exercises.screen import say, waiting
+from minidl.exercises.submissions import CannotBeJudged, is_blank, require_no_collisions
 from minidl.exercises.workplace import Workplace
-from minidl.exercises.worksheet import solved_worksheet
+from minidl.exercises.worksheet import blank_worksheet, definitions, solved_worksheet
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -134,6 +136,8 @@ def _start(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     require_tests()
     place = workplace(options)
+    if options.all and options.exercise is not None:
+        raise UsageError("check: name an exercise, or give --all")
     if not options.all:
         exercise = named_or_last(options, place)
         return 0 if _judged(exercise, place, options) else 1
@@ -159,6 +163,7 @@ def _judged(exercise: Exercise, place: Workplace, options: argparse.Namespace, b
         mine = [place.submission(exercise)]
         if course.exported:  # what the tree lacks is taken from other worksheets
             mine += [place.submission(other) for other in place.passed(course) if other != exercise]
+            require_no_collisions(mine)
     except CannotBeJudged as error:
         place.note_failed(exercise)
         _failed(exercise, f"{short(file)}, {error}")
@@ -174,13 +179,16 @@ def _judged(exercise: Exercise, place: Workplace, options: argparse.Namespace, b
         )
         if not brief:
             _say_next(exercise, place)
+            for line in printed(verdict):
+                say(line)
         return True
     place.note_failed(exercise)
     if brief:
         _failed(exercise, explained(verdict, str(file)).splitlines()[0])
         return False
+    unchanged = text == blank_worksheet(exercise)  # a bug hunt's: what is said of mistakes would give it away
     with waiting("looking whether this is a known mistake"):
-        advice = advice_for(verdict)
+        advice = [] if unchanged else advice_for(verdict, options.tests)
     _failed(exercise, explained(verdict, str(file), advice))
     say(f"\nstuck?  minidl exercise hint {exercise.number}      the tests: {_tests_of(exercise, options.tests)}")
     return False
@@ -199,7 +207,8 @@ def _say_next(exercise: Exercise, place: Workplace) -> None:
     say(f"  `minidl exercise solution {exercise.number}` shows how minidl does it")
     following = place.next(curriculum(), exercise)
     if following is not None:
-        say("  next:  ", (f"minidl exercise start {following.number}", "bold"), f"    {following.title}")
+        verb = "start" if place.text(following) is None else "check"
+        say("  next:  ", (f"minidl exercise {verb} {following.number}", "bold"), f"    {following.title}")
     stage = curriculum().of_stage(exercise.stage)
     if exercise is stage[-1] and all(place.state(one) == "passed" for one in stage):
         say(
@@ -217,7 +226,8 @@ def _hint(options: argparse.Namespace) -> int:
     if shown > seen:
         place.note(exercise, hints=shown)
     for number, hint in enumerate(exercise.hints[:shown], start=1):
-        say((f"hint {number} of {len(exercise.hints)}: ", "bold"), textwrap.fill(hint, 100))
+        before = f"hint {number} of {len(exercise.hints)}: "
+        say((before, "bold"), textwrap.fill(hint, 100, initial_indent=" " * len(before))[len(before) :])
     if shown < len(exercise.hints):
         say(f"\none further:  minidl exercise hint {exercise.number} --more")
     elif options.more and seen == shown:
@@ -234,9 +244,12 @@ def _solution(options: argparse.Namespace) -> int:
         raise UsageError(f"{exercise} has not passed yet; `--give-up` shows it all the same")
     if place.state(exercise) != "passed":
         place.note(exercise, gave_up=True)
-    mine, own = place.text(exercise) or "", solved_worksheet(exercise)
-    names = ("yours", "minidl's") if mine else ("", "minidl's")
-    difference = list(difflib.unified_diff(mine.splitlines(), own.splitlines(), *names, n=3, lineterm=""))
+    mine = place.text(exercise)
+    if mine is None:
+        say(definitions(exercise))
+        return 0
+    own = solved_worksheet(exercise).splitlines()
+    difference = list(difflib.unified_diff(mine.splitlines(), own, "yours", "minidl's", n=3, lineterm=""))
     styles = {"+": "green", "-": "red", "@": "cyan"}
     for line in difference or ["yours is minidl's, word for word"]:
         say((line, styles.get(line[:1], "")))
@@ -279,21 +292,23 @@ def _run(options: argparse.Namespace) -> int:
     if not mine:
         raise UsageError("nothing of yours has passed yet: `minidl exercise` says what comes next")
     submissions = [place.submission(exercise) for exercise in mine]
+    try:
+        require_no_collisions(submissions)
+    except CannotBeJudged as collision:
+        raise UsageError(str(collision)) from None
     functions = [target for exercise in mine for target in exercise.targets]
     every = [target for exercise in course.exercises for target in exercise.targets]
-    say(f"training {options.model} with {len(functions)} functions of yours in the place of minidl's", end="; ")
-    say(f"{len(every) - len(functions)} others of the exercises are minidl's still\n")
+    theirs = "still to be written" if course.exported else "minidl's still"
+    say(f"training {options.model}: of {len(every)} functions of the exercises {len(functions)} are yours", end=", ")
+    say(f"{len(every) - len(functions)} are {theirs}\n")
     output = place.folder / "runs" / time.strftime("%Y-%m-%d-%H%M%S")
     command = ["train", options.model, "--epochs", str(options.epochs), "--output", str(output)]
     result = run_command(command, submissions)
     for error in result["errors"]:
-        say(
-            f"{error['last_line']}\n"
-            + "\n".join(f"  {f}, line {n}, in {name}:  {line}" for f, n, name, line in error["frames"][-3:])
-        )
+        _say_error(error, mine, place)
     if result["status"]:
         return 1
-    calls = {target.split(":")[1]: result["calls"].get(target, 0) for target in functions}
+    calls = {target.removeprefix("minidl."): result["calls"].get(target, 0) for target in functions}
     say("\nhow often your functions were called:")
     used = sum(count > 0 for count in calls.values())
     for name, count in sorted(calls.items(), key=lambda item: -item[1])[:used]:
@@ -307,3 +322,12 @@ def _run(options: argparse.Namespace) -> int:
         f"; {used} worked in this run",
     )
     return 0
+
+
+def _say_error(error: dict[str, Any], mine: list[Exercise], place: Workplace) -> None:
+    """An error of a training run, with the lines of the learner's worksheets that it went through."""
+    say(("✗", "bold red"), f" {error['last_line']}")
+    files = {str(place.file(exercise)): exercise for exercise in mine}
+    for file, line, name, source in error["frames"]:
+        if file in files:
+            say(f"    {files[file]}: {Path(file).name}, line {line}, in {name}:  {source}")

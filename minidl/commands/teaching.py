@@ -91,6 +91,8 @@ def _export(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     require_tests()
     course = curriculum()
+    if course.exported:
+        raise UsageError("this tree was exported, and has no right bodies to verify the exercises with")
     chosen = [course[name] for name in options.exercise] or list(course.exercises)
     wrong, begun = 0, time.monotonic()
     with counting("verifying", len(chosen)) as advance:

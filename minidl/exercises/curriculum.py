@@ -39,6 +39,7 @@ class Exercise:
 
     targets    "module:name" of each, such as "minidl.ops.conv:Conv2d.forward"
     keep       beginnings of the statements in their bodies that stay
+    twins      functions that do the same in another way: in a student's tree their bodies are gone, too
     defects    for a bug hunt, what is wrong in the bodies, which are then given; as mistakes
     requires   ids of the exercises whose functions the judges run
     """
@@ -55,6 +56,7 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     requires: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
     defects: tuple[Mistake, ...] = ()
 
     @property
@@ -85,8 +87,10 @@ class Curriculum:
 
     def __getitem__(self, name: str) -> Exercise:
         """The exercise with this number or id. Raises: UnknownExercise."""
+        name = Path(name).name  # it may be the path of a worksheet
         for exercise in self.exercises:
-            if name in (exercise.id, str(exercise.number), exercise.file_name, exercise.file_name[:-3]):
+            number = name.isdecimal() and int(name) == exercise.number
+            if number or name in (exercise.id, exercise.file_name, exercise.file_name[:-3]):
                 return exercise
         if name.isdecimal():
             raise UnknownExercise(f"there is no exercise {name}: they are numbered 1 to {len(self.exercises)}")
@@ -142,7 +146,7 @@ def _exercise(number: int, entry: dict, earlier: Sequence[str]) -> Exercise:
     unknown = [name for name in entry.get("requires", ()) if name not in earlier]
     if unknown:
         raise ValueError(f"requires {unknown}, which do not come earlier")
-    lists = {key: tuple(entry.get(key, ())) for key in ("requires", "keep", "hints")}
+    lists = {key: tuple(entry.get(key, ())) for key in ("requires", "keep", "twins", "hints")}
     wrong = {key: tuple(_mistakes(entry.get(key, ()), targets)) for key in ("mistakes", "defects")}
     wrong["mistakes"] += wrong["defects"]  # to leave a defect where it is, is a mistake
     plain = {key: value for key, value in entry.items() if key not in {"targets", *lists, *wrong}}

@@ -11,6 +11,7 @@ import concurrent.futures
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +19,12 @@ from typing import Any
 
 from minidl.exercises.advice import KNOWN_FAILURES, judge_mistake
 from minidl.exercises.curriculum import FILE, Curriculum, Exercise, curriculum
-from minidl.exercises.runner import Failure
+from minidl.exercises.runner import Failure, judges_of
 from minidl.exercises.substitution import find
 from minidl.exercises.worksheet import Source, blank, root, source_of, span
 
-FOLDERS = ("minidl", "models", "tests")
-FILES = ("LICENSE", "pyproject.toml", "setup.cfg")
+FOLDERS = ("minidl", "models", "tests/exercises")
+FILES = ("LICENSE", "pyproject.toml", "setup.cfg", "tests/oracle.py", "tests/blocks.py")
 LEFT_OUT = ("__pycache__", "*.pyc", ".*", "*.egg-info", "WALKTHROUGH.md")
 
 
@@ -36,13 +37,13 @@ def export(letter: str, folder: Path, tests: Path | None, done: Callable[[], Non
     Raises: FileExistsError for a folder that has something in it. UnknownExercise for a letter that is no stage.
     """
     course = curriculum()
-    letter = course.stage(letter).letter
+    letter, folder = course.stage(letter).letter, folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is there already, and not empty; choose another folder")
     open_ones = [exercise for exercise in course.from_stage(letter) if not exercise.defects]
-    failures = known_failures(course.from_stage(letter), done)
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    failures = known_failures(open_ones, tests, done)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
         _copy(part)
         _blank(part, open_ones)
@@ -53,17 +54,18 @@ def export(letter: str, folder: Path, tests: Path | None, done: Callable[[], Non
             _add_judges(part, course, tests)
         if folder.exists():
             folder.rmdir()
+        part.chmod(0o755)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return open_ones
 
 
-def known_failures(exercises: Sequence[Exercise], done: Callable[[], None]) -> list[dict[str, Any]]:
+def known_failures(exercises: Sequence[Exercise], tests: Path | None, done: Callable[[], None]) -> list[dict[str, Any]]:
     """What comes of each known mistake, with the advice for it."""
 
     def of(exercise: Exercise) -> list[dict[str, Any]]:
-        verdicts = [(mistake, judge_mistake(exercise, mistake)) for mistake in exercise.mistakes]
+        verdicts = [(mistake, judge_mistake(exercise, mistake, tests)) for mistake in exercise.mistakes]
         done()
         return [
             {"id": exercise.id, "advice": mistake.advice, **_essence(verdict.failures[0])}
@@ -94,7 +96,7 @@ def _blank(tree: Path, exercises: Sequence[Exercise]) -> None:
     """Take the bodies out of the tree's modules."""
     of_module: dict[str, list[tuple[str, Exercise]]] = {}
     for exercise in exercises:
-        for target in exercise.targets:
+        for target in (*exercise.targets, *exercise.twins):
             module, _, name = target.partition(":")
             of_module.setdefault(module, []).append((name, exercise))
     for module, names in of_module.items():
@@ -115,7 +117,8 @@ def _write_curriculum(tree: Path, course: Curriculum, letter: str) -> None:
         lines += ["", "[[stage]]", *_entries(asdict(stage))]
     for exercise in course.exercises:
         entry = asdict(exercise)
-        entry["mistakes"] = [] if exercise.stage >= letter else entry["mistakes"]
+        if exercise.stage >= letter:
+            entry["mistakes"] = entry["twins"] = ()
         del entry["number"]
         lines += ["", "[[exercise]]", *_entries(entry)]
     (tree / FILE.relative_to(root())).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -139,16 +142,17 @@ def _add_judges(tree: Path, course: Curriculum, tests: Path) -> None:
     texts = [file.read_text(encoding="utf-8") for file in added]
     own = tree / "tests" / "exercises"
     for exercise in course.exercises:
-        mark = f'exercise("{exercise.id}")'
-        if any(mark in text for text in texts):
-            for file in own.glob("test_*.py"):
-                if mark in file.read_text(encoding="utf-8"):
-                    file.unlink()
+        if judges_of(exercise, tests)[0].is_relative_to(tests):
+            for file in judges_of(exercise):
+                (own / file.name).unlink()
     for file, text in zip(added, texts, strict=True):
-        (own / file.name).write_text(text, encoding="utf-8")
+        place = own / file.relative_to(tests)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
 
 
 def _readme(course: Curriculum, letter: str) -> str:
+    first = course.from_stage(letter)[0].number
     stages = [stage for stage in course.stages if stage.letter >= letter]
     rows = [
         f"| {e.number} | `{e.id}` | {e.title} | {', '.join(f'`{source_of(t)[0].relative}`' for t in e.targets[:1])} |"
@@ -168,11 +172,11 @@ python3 -m venv .venv && .venv/bin/pip install -e ".[test]"
 There are two ways to write a function. In a worksheet, a file of its own:
 
 ```sh
-minidl exercise start {course.from_stage(letter)[0].number}     # writes it
-minidl exercise check {course.from_stage(letter)[0].number}     # puts it in the engine's place and judges it
+minidl exercise start {first}     # writes it
+minidl exercise check {first}     # puts it in the engine's place and judges it
 ```
 
-or right where it is missing: then `minidl exercise check` judges the tree as it stands.
+or right where it is missing: then `minidl exercise check {first}` judges the tree as it stands.
 `minidl exercise --help` lists the rest: hints, a watcher, and training a network with what you have written.
 
 | | exercise | | where |

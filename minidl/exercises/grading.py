@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minidl.exercises.curriculum import Exercise, curriculum
+from minidl.exercises.curriculum import FILE, Exercise, curriculum
 from minidl.exercises.explain import explained
-from minidl.exercises.runner import CannotBeJudged, Verdict, in_tree, is_blank, judge, submission
+from minidl.exercises.runner import Verdict, judge
+from minidl.exercises.submissions import in_tree, is_blank, submission
 from minidl.exercises.workplace import Workplace
 from minidl.exercises.worksheet import root
 
@@ -23,8 +24,13 @@ def grades(folder: Path, tests: Path | None, seconds: float) -> Iterator[dict[st
 
     Judges are those of this tree, or of `tests`, whatever the student's tree has.
     """
+    exercises = curriculum().exercises
+    if is_tree(folder):  # of what a student's tree was given nothing is to be graded
+        theirs = folder / FILE.relative_to(root())
+        exported = curriculum(theirs).exported if theirs.is_file() else ""
+        exercises = tuple(e for e in exercises if e.stage >= exported and not e.defects)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from pool.map(lambda exercise: _grade(exercise, folder, tests, seconds), curriculum().exercises)
+        yield from pool.map(lambda exercise: _grade(exercise, folder, tests, seconds), exercises)
 
 
 def is_tree(folder: Path) -> bool:
@@ -45,7 +51,7 @@ def _grade(exercise: Exercise, folder: Path, tests: Path | None, seconds: float)
             mine = submission(exercise, text, file)
         else:
             mine = in_tree(exercise, tree)
-    except (CannotBeJudged, OSError, SyntaxError) as error:
+    except (ValueError, OSError, SyntaxError, RecursionError, MemoryError) as error:
         return grade | {"status": "invalid", "message": str(error)}
     verdict = judge(exercise, [mine], tree=tree, tests=tests, seconds=seconds)
     return grade | _as_data(verdict, file)

@@ -76,9 +76,32 @@ class Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         module.__dict__[COUNT] = calls.update
         super().exec_module(module)
+        _waiting.update({(module.__name__, submission) for _, submission in self._brought})
+        bind_imports()
 
 
 COUNT = "_count_call"
+
+_waiting: set[tuple[str, Submission]] = set()
+
+
+def bind_imports() -> None:
+    """Give modules what their worksheet imports of other modules of minidl, where these have been imported by now.
+
+    A worksheet for two modules imports what both need. While they are imported themselves that would go in circles.
+    """
+    for name, submission in list(_waiting):
+        module, missing = sys.modules[name], False
+        for node in ast.parse(submission.text).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("minidl", "models"):
+                source = sys.modules.get(node.module or "")
+                for alias in node.names:
+                    if hasattr(source, alias.name):
+                        vars(module).setdefault(alias.asname or alias.name, getattr(source, alias.name))
+                    else:
+                        missing = True
+        if not missing:
+            _waiting.discard((name, submission))
 
 
 def substituted(source: bytes, path: str, module: str, brought: list[tuple[str, Submission]]) -> CodeType:
@@ -97,8 +120,8 @@ def substituted(source: bytes, path: str, module: str, brought: list[tuple[str, 
         for name in names:
             _replace(tree, theirs, name, f"{module}:{name}")
         tree.body[first:first] = helpers
-        files |= dict.fromkeys([*names, *(helper.name for helper in helpers if isinstance(helper, Definition))], "")
-        files = {name: file or submission.file for name, file in files.items()}
+        methods = [f"{name.rpartition('.')[0]}.{new}" for name in names for new in names_of(parent(theirs, name))]
+        files |= dict.fromkeys([*names, *methods, *names_of(ast.Module(helpers, []))], submission.file)
     code = compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
     return _relabelled(code, files)
 
@@ -130,11 +153,10 @@ def _replace(tree: ast.Module, theirs: ast.Module, name: str, target: str) -> No
     new.decorator_list = own.decorator_list
     place = parent(tree, name)
     place.body[place.body.index(own)] = new
-    if isinstance(place, ast.ClassDef):  # methods that they have added
+    if isinstance(place, ast.ClassDef):  # methods and constants that they have added
         known = {node.name for node in place.body if isinstance(node, Definition)}
-        place.body += [
-            node for node in parent(theirs, name).body if isinstance(node, Definition) and node.name not in known
-        ]
+        added = (node for node in parent(theirs, name).body if not is_text(node))
+        place.body += [node for node in added if not (isinstance(node, Definition) and node.name in known)]
 
 
 def _count(function: Definition, target: str) -> None:
@@ -155,12 +177,37 @@ def extras(theirs: ast.Module, targets: Sequence[str], known: Collection[str]) -
         if isinstance(node, ast.Import | ast.ImportFrom):
             if isinstance(node, ast.ImportFrom) and node.module in {"__future__", *modules}:
                 continue  # what the module itself defines is there already
-            node.names = [name for name in node.names if _key(node, name) not in known]
-            if node.names:
-                result.append(node)
-        elif not (isinstance(node, Definition) and node.name in outer) and not _is_text(node):
+            names = [name for name in node.names if _key(node, name) not in known]
+            if names:
+                result.append(ast.copy_location(_with_names(node, names), node))
+        elif not (isinstance(node, Definition) and node.name in outer) and not is_text(node) and not is_trial(node):
             result.append(node)
     return result
+
+
+def _with_names(node: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> ast.stmt:
+    return ast.ImportFrom(node.module, names, node.level) if isinstance(node, ast.ImportFrom) else ast.Import(names)
+
+
+def is_trial(node: ast.stmt) -> bool:
+    """Whether it is a block below `if __name__ == "__main__":`, which is for running a file by itself."""
+    return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+
+
+def names_of(tree: ast.Module | ast.ClassDef) -> Iterator[str]:
+    """Each name that is defined, assigned or imported in a module, or a class, itself."""
+    for node in tree.body:
+        if isinstance(node, Definition | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((name.asname or name.name).split(".")[0] for name in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+def is_import(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
@@ -176,7 +223,8 @@ def _key(node: ast.Import | ast.ImportFrom, name: ast.alias) -> str:
     return f"{source}import {name.name} as {name.asname or name.name}"
 
 
-def _is_text(node: ast.stmt) -> bool:
+def is_text(node: ast.stmt) -> bool:
+    """Whether it is a string, or `...`: something that does nothing."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 

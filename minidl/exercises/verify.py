@@ -1,7 +1,7 @@
 """The exercises, tried out: for each of them five proofs that it can be solved, and that its judges judge.
 
 1. the engine's own bodies pass
-2. what the learner gets fails every judge, with ExerciseTodo (a bug hunt: with a wrong result)
+2. what the learner gets fails every judge, with ExerciseTodo (a bug hunt: in any way)
 3. each listed mistake fails, and its advice is given
 4. the judges need nothing that is written later: they pass with all later exercises blank
 5. there are three hints, none empty and none the solution, and three mistakes or more
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from minidl.exercises.advice import judge_mistake, same_failure
 from minidl.exercises.curriculum import Exercise, curriculum
-from minidl.exercises.runner import CannotBeJudged, Verdict, judge, submission
+from minidl.exercises.runner import Verdict, judge
+from minidl.exercises.submissions import CannotBeJudged, submission
 from minidl.exercises.substitution import Submission, find
 from minidl.exercises.worksheet import blank_worksheet, body_of, solved_worksheet, source_of
 
@@ -44,7 +45,7 @@ def faults(exercise: Exercise, tests: Path | None = None) -> list[str]:
             *_of_hints(exercise),
             *_of_the_solution(exercise, tests),
             *_of_the_blank(exercise, tests),
-            *_of_mistakes(exercise),
+            *_of_mistakes(exercise, tests),
             *_of_later_ones(exercise, tests),
         ]
     except (CannotBeJudged, ValueError, KeyError) as error:
@@ -69,17 +70,17 @@ def _of_the_blank(exercise: Exercise, tests: Path | None) -> list[str]:
     found = [f"passes unsolved: {verdict.passed_tests} test(s)"] if verdict.passed_tests else []
     if verdict.output or verdict.stuck:
         found.append(f"unsolved, its tests do not run: {verdict.output}{verdict.stuck}")
-    kinds = {f.kind for f in verdict.failures} - ({"Wrong"} if exercise.defects else {"ExerciseTodo"})
+    kinds = {failure.kind for failure in verdict.failures} - {"ExerciseTodo"}
     return found + ([f"unsolved, it fails with {', '.join(sorted(kinds))}"] if kinds and not exercise.defects else [])
 
 
-def _of_mistakes(exercise: Exercise) -> list[str]:
+def _of_mistakes(exercise: Exercise, tests: Path | None = None) -> list[str]:
     found = []
     if len(exercise.mistakes) < MISTAKES:
         found.append(f"{len(exercise.mistakes)} mistake(s) listed, {MISTAKES} wanted")
     seen: list[tuple[int, Verdict]] = []
     for i, mistake in enumerate(exercise.mistakes):
-        verdict = judge_mistake(exercise, mistake)
+        verdict = judge_mistake(exercise, mistake, tests)
         if not verdict.failures:
             found.append(f"mistake {i} is not noticed: {mistake.advice!r}{verdict.output}{verdict.stuck}")
             continue

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minidl.exercises.curriculum import Curriculum, Exercise, curriculum
-from minidl.exercises.runner import in_tree, submission
+from minidl.exercises.submissions import in_tree, submission
 from minidl.exercises.substitution import Submission
 from minidl.exercises.worksheet import blank_worksheet, definitions, root
 
@@ -42,11 +42,13 @@ class Workplace:
     def text(self, exercise: Exercise) -> str | None:
         """What the learner has written; None where the exercise has not been started."""
         file = self.file(exercise)
-        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{file}: expected a worksheet, and that is a folder; give it another name")
+        return file.read_text(encoding="utf-8-sig", errors="replace") if file.is_file() else None
 
     def start(self, exercise: Exercise) -> bool:
         """Write the worksheet, if there is none yet. Returns whether it was written."""
-        if self.file(exercise).exists():
+        if self.text(exercise) is not None:
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file(exercise).write_text(blank_worksheet(exercise), encoding="utf-8")

@@ -89,7 +89,7 @@ def blank(text: str, exercise: Exercise) -> str:
     parts, missing = [head(text)], False
     for statement in body_of(node):
         kept = "\n".join(lines[_first_line(statement) - 1 : statement.end_lineno])
-        if kept.strip().startswith(tuple(exercise.keep) or ("\0",)):
+        if kept.strip().startswith(exercise.keep):
             parts.append(kept)
         elif not missing:
             missing = True
@@ -171,8 +171,7 @@ def worksheet(exercise: Exercise, fill: Fill, tree: Path | None = None) -> str:
         before = file
         definitions = [fill(target, sources[target][0].definition(sources[target][1])) for target in targets]
         if isinstance(find(files[file].tree, name), ast.ClassDef):
-            others = {t for e in curriculum().exercises if e.id != exercise.id for t in e.targets}
-            parts.append(_class_around(files[file], name, targets, definitions, others))
+            parts.append(_class_around(files[file], name, targets, definitions))
         else:
             parts += definitions
     return "\n".join(parts).rstrip() + "\n"
@@ -197,7 +196,8 @@ def _introduction(exercise: Exercise, files: Sequence[str]) -> str:
         "",
         *textwrap.wrap(
             f"What you write below takes the place of minidl's own, in {where}; whatever else is defined there can be "
-            "used. Helpers of your own and further imports may stand in this file, too.",
+            "used. Helpers of your own and further imports may stand in this file, too. As everywhere in minidl, "
+            "images are (N, H, W, C), float32 stays float32, and nothing that is given is written to.",
             100,
         ),
         '"""',
@@ -242,12 +242,9 @@ def _defined(node: ast.stmt) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _class_around(
-    source: Source, name: str, targets: Sequence[str], definitions: Sequence[str], others: set[str]
-) -> str:
+def _class_around(source: Source, name: str, targets: Sequence[str], definitions: Sequence[str]) -> str:
     """A class with its docstring, the definitions, and the rest of it as a comment."""
     node = find(source.tree, name)
-    module = targets[0].split(":")[0]
     start, _ = span(node)
     first = node.body[0] if ast.get_docstring(node) is not None else None
     end = first.end_lineno if first is not None else _first_line(node.body[0]) - 1
@@ -255,10 +252,9 @@ def _class_around(
     written = {target.split(":")[1] for target in targets}
     context = []
     for member in body_of(node):
-        full_name = f"{name}.{getattr(member, 'name', '')}"
-        if full_name not in written:
+        if f"{name}.{getattr(member, 'name', '')}" not in written:
             before = [""] if isinstance(member, ast.FunctionDef) else []
-            context += [*before, *_as_context(source, member, f"{module}:{full_name}" in others).splitlines()]
+            context += [*before, *_as_context(source, member).splitlines()]
     if context:
         parts += ["", f"    # The rest of the class, as it stands in {source.relative}:", "    #"]
         parts += [f"    #   {line[4:] if line.strip() else ''}".rstrip() for line in context[context[0] == "" :]]
@@ -270,11 +266,11 @@ def _class_around(
 BRIEF = ("__init__", "forward", "backward")  # methods that are shown whole
 
 
-def _as_context(source: Source, member: ast.stmt, is_exercise: bool) -> str:
+def _as_context(source: Source, member: ast.stmt) -> str:
     if not isinstance(member, ast.FunctionDef):
         return source.statement(member)
     text = "\n".join(source.lines[slice(*span(member))])
-    if member.name in BRIEF and not is_exercise:
+    if member.name in BRIEF:
         return text
     lines = head(text).splitlines()
     docstring = ast.get_docstring(member)

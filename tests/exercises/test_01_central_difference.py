@@ -40,22 +40,22 @@ def test_a_parabola():
 
 
 def test_several_outputs():
-    """three outputs, and two inputs that move at once: one slope for each output"""
+    """three outputs, and two inputs that move at once: one slope for each output, negative where it falls"""
     line = line_of(
-        lambda a, b: np.array([a[0] * b[0], a[0] ** 2, 3 * b[0]]),
+        lambda a, b: np.array([a[0] * b[0], a[0] ** 2, -3 * b[0]]),
         [3.0],
         [5.0],
         directions=[np.array([1.0]), np.array([2.0])],
     )
     judge(
-        "line.slopes(0.125), where y = (a·b, a², 3b)",
+        "line.slopes(0.125), where y = (a·b, a², −3b)",
         line.slopes(0.125),
-        np.array([11.0, 6.0, 6.0]),
+        np.array([11.0, 6.0, -6.0]),
         given={"a": 3.0, "b": 5.0, "direction of a": 1.0, "direction of b": 2.0, "eps": 0.125},
     )
 
 
-@pytest.mark.parametrize("eps", [0.1, 0.01, 0.001])
+@pytest.mark.parametrize("eps", [0.1, 0.01, 0.001, 1e-5])
 def test_a_cubic(eps):
     """y = x³ at 1: the slope comes out as 3 + eps², for the formula has an error of order eps²"""
     line = line_of(lambda x: x**3, [1.0])

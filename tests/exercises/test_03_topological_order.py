@@ -1,5 +1,7 @@
 """Judges of exercise 3: the order in which a graph is walked back."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -15,8 +17,19 @@ class Source:
     """A node that was computed from `inputs`: other nodes, or None for a constant."""
 
     def __init__(self, name, *inputs):
-        self.name = name
-        self.edges = tuple(None if source is None else Edge(source, 0) for source in inputs)
+        self.name, self.looks = name, 0
+        self._edges = tuple(None if source is None else Edge(source, 0) for source in inputs)
+
+    @property
+    def edges(self):
+        self.looks += 1
+        if self.looks > 20_000:
+            raise Wrong(
+                f"the edges of node {self.name} have been looked at 20,000 times, and no end is in sight: many ways "
+                "may lead back to one node, and whoever follows each of them must remember which nodes were met before",
+                "endless",
+            )
+        return self._edges
 
     def __repr__(self):
         return self.name
@@ -25,6 +38,7 @@ class Source:
 def judge_order(roots, everything, graph):
     """The order must have each node once, and each before those it was computed from."""
     call = f"_topological_order({roots if len(roots) < 9 else '...'})\n    {graph}"
+    given = list(roots)
     try:
         order = _topological_order(roots)
     except RecursionError:
@@ -35,9 +49,10 @@ def judge_order(roots, everything, graph):
         ) from None
     require(isinstance(order, list), f"wanted  a list\ngot     {order!r}", call=call)
     got = f"got     {order}" if len(order) < 40 else f"got     {len(order)} nodes"
+    times = Counter(order)
     for node in everything:
-        if order.count(node) != 1:
-            raise Wrong(f"{call}\n\n{got}\n{node} stands in it {order.count(node)} times, not once", got)
+        if times[node] != 1:
+            raise Wrong(f"{call}\n\n{got}\n{node} stands in it {times[node]} times, not once", got)
     require(len(order) == len(everything), f"{got}\nthere are more than the {len(everything)} nodes", call=call)
     place = {node: i for i, node in enumerate(order)}
     for node in everything:
@@ -48,6 +63,7 @@ def judge_order(roots, everything, graph):
                     f"{edge.source} is visited, what {node} has to say to it has not arrived yet",
                     got,
                 )
+    require(roots == given, f"the list of roots was {given}, and now is {roots}: it is the caller's", call=call)
 
 
 def test_a_chain():
@@ -121,6 +137,18 @@ def test_a_long_chain():
     for i in range(1, 3000):
         chain.append(Source(str(i), chain[-1]))
     judge_order([chain[-1]], chain, "a chain of 3,000 nodes")
+
+
+def test_forty_blocks():
+    """40 blocks, in each of which two ways lead back to the block before: 2⁴⁰ ways to 81 nodes; and once more"""
+    y = Source("x")
+    everything = [y]
+    for i in range(40):
+        branch = Source(f"branch{i}", y)
+        y = Source(f"sum{i}", y, branch)
+        everything += [branch, y]
+    for _ in range(2):  # a graph can be walked back twice
+        judge_order([y], everything, "40 blocks, each with a branch from x and a sum from x and branch")
 
 
 class Plus(Function):

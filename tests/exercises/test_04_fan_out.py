@@ -84,8 +84,13 @@ def test_edges_apart():
 def test_nothing_in_place():
     """an array that arrives may have gone elsewhere, too: it must not be written to"""
     first, second, third = np.array([1.0, 2.0]), np.array([10.0, 20.0]), np.array([100.0, 200.0])
+    gradients = [first, second, third]
     with untouched("_sum([first, second, third])", first=first, second=second, third=third):
-        judge("_sum([first, second, third])", _sum([first, second, third]), np.array([111.0, 222.0]))
+        judge("_sum([first, second, third])", _sum(gradients), np.array([111.0, 222.0]))
+    length = len(gradients)
+    require(
+        length == 3, f"the list of three that was given has length {length} now", call="_sum([first, second, third])"
+    )
 
 
 def test_ten_arrivals():
@@ -93,8 +98,10 @@ def test_ten_arrivals():
     x, arriving = Leaf(), {}
     arrays = [np.array([float(k), -0.5 * k]) for k in range(1, 11)]
     with untouched("_accumulate(arriving, edge, g), ten times", **{f"g{i}": g for i, g in enumerate(arrays)}):
-        for g in arrays:
+        for i, g in enumerate(arrays, start=1):
             _accumulate(arriving, Edge(x, 0), g)
+            if i == AT_ONCE:
+                at_four = len(arriving[x][0])
     given = {"g0": arrays[0], "g1": arrays[1], "g9": arrays[9]}
     judge("_sum(arriving[x][0])", _sum(arriving[x][0]), np.array([55.0, -27.5]), given=given)
     held = len(arriving[x][0])
@@ -103,6 +110,11 @@ def test_ten_arrivals():
         f"after ten arrivals the list arriving[x][0] holds {held} arrays, where {AT_ONCE} at most are wanted\n"
         "has the list in `arriving` become shorter, or only a list of the same name?",
         call="_accumulate(arriving, Edge(x, 0), g), ten times",
+    )
+    require(
+        at_four == 1,
+        f"after {AT_ONCE} arrivals arriving[x][0] holds {at_four} arrays; their sum should stand in their place",
+        call=f"_accumulate(arriving, Edge(x, 0), g), {AT_ONCE} times",
     )
 
 

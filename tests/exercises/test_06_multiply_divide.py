@@ -114,16 +114,26 @@ def test_broadcast(shape_a, shape_b):
 
 
 def test_a_large_denominator():
-    """b = 10¹⁶⁰: b² is too large for a float64, but −g · (a / b) / b is not"""
-    a, b, g = np.array([1e160]), np.array([1e160]), np.array([1.0])
+    """b = 10¹⁶⁰: b² is too large for a float64, and so is g · a, but −g · (a / b) / b is not"""
+    a, b, g = np.array([1e160, 1e160]), np.array([1e160, 1e160]), np.array([1.0, 1e160])
     _, to_b = gradients(Divide, a, b, g)
     judge(
-        "Divide()(a, b).backward(g); b.grad · 1e160",
-        to_b * 1e160,
-        np.array([-1.0]),
-        given={"a": 1e160, "b": 1e160, "g": 1.0},
-        mistakes={"b² has overflowed to infinity": np.array([0.0])},
+        "Divide()(a, b).backward(g); b.grad · (1e160, 1)",
+        to_b * np.array([1e160, 1.0]),
+        np.array([-1.0, -1.0]),
+        given={"a": "1e160, twice", "b": "1e160, twice", "g": "1 and 1e160"},
+        mistakes={
+            "b² has overflowed to infinity": np.array([0.0, 0.0]),
+            "b² and g · a have overflowed to infinity": np.array([0.0, np.nan]),
+            "g · a has overflowed to infinity": np.array([-1.0, -np.inf]),
+        },
     )
+
+
+def test_a_small_denominator():
+    """a = 2⁻¹⁰⁶¹ and b = 2⁻¹⁰⁶⁰: 1 / b is too large for a float64, but a / b is 1/2"""
+    a, b = np.array([2.0**-1061]), np.array([2.0**-1060])
+    judge("Divide()(a, b)", Divide()(Tensor(a), Tensor(b)).data, np.array([0.5]), given={"a": "2⁻¹⁰⁶¹", "b": "2⁻¹⁰⁶⁰"})
 
 
 def test_float32():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor
-from minidl.exercises.judging import judge, untouched
+from minidl.exercises.judging import judge, require, untouched
 from minidl.ops.reduce import Sum, mean
 
 pytestmark = pytest.mark.exercise("sum-mean")
@@ -122,6 +122,9 @@ def test_dtypes():
     judge("mean(x, axis=1), where x is float32", mean(x, 1).data, halves)
     judge("mean(x, axis=1), where x is int64", mean(Tensor([[1, 2], [3, 5]]), 1).data, halves)
     half = np.array([0.5], dtype=np.float32)
+    got, call = mean(X.astype(np.float32), 1), "mean(x, axis=1), where x is a float32 array, and no Tensor"
+    require(isinstance(got, np.ndarray), f"wanted  an array\ngot     a {type(got).__name__}", call=call)
+    judge(call, got, halves)
     judge("mean(x, axis=1), where x is boolean", mean(Tensor([[True, False]]), 1).data, half)
 
 

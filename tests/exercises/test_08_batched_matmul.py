@@ -118,6 +118,7 @@ SHAPES = [
     ((2, 3), (5, 3, 4)),
     ((4, 1, 2, 3), (5, 3, 2)),  # batches (4, 1) and (5,), so 20 products
     ((1, 2, 3), (4, 3, 2)),
+    ((2, 0), (0, 3)),  # sums of no products: zeros
 ]
 
 

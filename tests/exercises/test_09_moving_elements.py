@@ -133,8 +133,9 @@ def test_all_orders_of_axes(axes):
 )
 def test_reshapes(shape, new):
     """all kinds of shapes; g goes back into that of x, element by element in the same order"""
-    x, g = leaf(np.ones(shape)), np.random.default_rng(2).standard_normal(new)
-    Reshape(new)(x).backward(g)
+    x, g = leaf(np.ones(shape)), np.asarray(np.random.default_rng(2).standard_normal(new))
+    with untouched(f"Reshape({new})(x).backward(g), where x has shape {shape}", g=g):
+        Reshape(new)(x).backward(Tensor._wrap(g))
     wanted = np.zeros(shape)
     for back, place in zip(np.ndindex(shape), np.ndindex(new), strict=True):
         wanted[back] = g[place]
@@ -185,3 +186,7 @@ def test_float32():
         shape = np.shape(wanted)
         y = PutItem((index,), shape).forward(x)
         judge(f"PutItem(index, {shape}).forward(x), where x is float32", y, np.array(wanted, dtype=np.float32))
+    read = GetItem((np.array([1, 0, 1]),))
+    read.forward(x)
+    got = read.backward(np.array([1.0, 10.0, 100.0], dtype=np.float32))
+    judge("GetItem([1, 0, 1]).backward(g), where x and g are float32", got, np.array([10.0, 101.0, 0.0], np.float32))

@@ -47,10 +47,10 @@ def accepted(call, function, inputs, **options):
     return report
 
 
-def rejected(call, what, function, inputs, number):
+def rejected(call, what, function, inputs, number, **options):
     """A gradient that is wrong must be rejected, with the number of its input."""
     try:
-        report = gradcheck(function, inputs)
+        report = gradcheck(function, inputs, **options)
     except GradcheckError as error:
         if not any(frame.name == "_compare_jacobians" for frame in traceback.extract_tb(error.__traceback__)):
             said = "this gradient is wrong, and was accepted; only a later check of gradcheck's stumbled over it"
@@ -182,6 +182,10 @@ PLANTED = {
     "it is g, not multiplied by the derivative": lambda g, d: g,
     "each element receives something of its neighbours, too": lambda g, d: g * d + (g.sum() - g),
     "it is |g| times the derivative": lambda g, d: abs(g) * d,
+    "it is a tenth too large, unless g is a single 1": lambda g, d: g * d * (1.1 if np.count_nonzero(g) > 1 else 1),
+    "it has 1 too much here and 1 too little there, unless g is a single 1": lambda g, d: (
+        g * d + (np.count_nonzero(g) > 1) * np.array([1.0, -1.0, 0.0])
+    ),
 }
 
 
@@ -191,6 +195,28 @@ def test_planted_mistakes(what, number):
     """y = a² b, with one mistake in the gradient to one of the inputs"""
     call = f"gradcheck(f, [a, b]), where y = a² b, and the gradient to input {number} is wrong"
     rejected(call, what, cubic((number, PLANTED[what])), [leaf(A), leaf(B)], number)
+
+
+def test_large_and_small():
+    """y = (10⁶ a₀, 0.001 a₁): 0.1 too much is little beside 10⁶, but the second derivative is 0.001"""
+    sizes = np.array([1e6, 1e-3])
+
+    class Scaled(Function):
+        def __init__(self, wrong):
+            self.wrong = wrong
+
+        def forward(self, a):
+            return sizes * a
+
+        def backward(self, g):
+            return g * (sizes + self.wrong)
+
+    call = "gradcheck(f, [a]), where y = (10⁶ a₀, 0.001 a₁)"
+    accepted(call, lambda a: Scaled(np.zeros(2))(a), [leaf([1.0, 2.0])])
+    what = "the second derivative is taken as 0.101: each pair has a tolerance of its own"
+    rejected(call, what, lambda a: Scaled(np.array([0.0, 0.1]))(a), [leaf([1.0, 2.0])], 0)
+    what = "the second derivative is taken as 0.0018: half of 0.001 is accepted, not half of 0.0018"
+    rejected(call, what, lambda a: Scaled(np.array([0.0, 8e-4]))(a), [leaf([1.0, 2.0])], 0, rtol=0.5, atol=0.0)
 
 
 MATRIX = np.array([[1.0, 2.0, -1.0], [0.5, 3.0, 4.0], [-2.0, 1.5, 2.5]])
@@ -262,3 +288,21 @@ def test_the_report():
     judge(f"{call}: derivatives compared", report.compared, 4, given=given)
     judge(f"{call}: worst_absolute", float(report.worst_absolute), 1e-4, given=given)
     judge(f"{call}: worst_relative", float(report.worst_relative), 1e-4 / 12.0001, given=given)
+
+
+def test_the_report_on_two_inputs():
+    """y = −a³ − b: all slopes are negative, and the differences at a, the first input, are larger than those at b"""
+    right = function_of(lambda a, b: -(a**3) - b, lambda g, a, b: (-g * 3 * a * a, -g))
+    call = "gradcheck(f, [a, b], eps=0.01, atol=0.001), where y = −a³ − b"
+    report = accepted(call, right, [leaf([1.0, 2.0]), leaf([0.5, 4.0])], eps=0.01, atol=0.001)
+    given = {"derivatives by a": np.array([-3.0, -12.0]), "quotients": np.array([-3.0001, -12.0001])}
+    judge(f"{call}: derivatives compared", report.compared, 8, given=given)
+    judge(f"{call}: worst_absolute", float(report.worst_absolute), 1e-4, given=given)
+    judge(f"{call}: worst_relative", float(report.worst_relative), 1e-4 / 12.0001, given=given)
+
+
+def test_nothing_but_zeros():
+    """y = 0 · a: every derivative is 0, and every quotient; worst_relative is 0 as well, and not 0 / 0"""
+    zero = function_of(lambda a, b: 0 * a * b, lambda g, a, b: (0 * g * b, 0 * g * a))
+    report = accepted("gradcheck(f, [a, b]), where y = 0 · a · b", zero, [leaf(A), leaf(B)])
+    judge("gradcheck(f, [a, b]), where y = 0 · a · b: worst_relative", float(report.worst_relative), 0.0)

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 
 from minidl import Tensor
-from minidl.exercises.judging import judge, untouched
+from minidl.exercises.judging import judge, require, untouched
 from minidl.ops.activation import Relu
 
 pytestmark = pytest.mark.exercise("relu")
+
+
+def backward(g, x, y):
+    """The gradient to x, after the forward pass, as in a graph: forward may have left something behind."""
+    op = Relu()
+    op.forward(x)
+    return op.backward(g, y)
 
 
 def test_four_numbers():
@@ -24,11 +31,11 @@ def test_four_numbers():
 
 def test_gradient_of_four_numbers():
     """g passes where x was positive, and is stopped elsewhere"""
-    y = np.array([0.0, 0.0, 0.5, 3.0])
+    x, y = np.array([-2.0, -0.5, 0.5, 3.0]), np.array([0.0, 0.0, 0.5, 3.0])
     g = np.array([10.0, -20.0, 30.0, -40.0])
     judge(
         "Relu().backward(g, y), where y is what forward gave",
-        Relu().backward(g, y),
+        backward(g, x, y),
         np.array([0.0, 0.0, 30.0, -40.0]),
         given={"y": y, "g": g},
         mistakes={
@@ -44,7 +51,25 @@ def test_gradient_of_four_numbers():
 def test_the_kink():
     """at x = 0 the gradient is 0, by convention"""
     y, g = np.array([0.0, 1e-300, 1.0]), np.array([5.0, 6.0, 7.0])
-    judge("Relu().backward(g, y)", Relu().backward(g, y), np.array([0.0, 6.0, 7.0]), given={"y": y, "g": g})
+    judge("Relu().backward(g, y)", backward(g, y, y), np.array([0.0, 6.0, 7.0]), given={"y": y, "g": g})
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # 0 · ∞, which is what goes wrong here
+def test_infinities():
+    """x = −∞ gives 0, and where y is 0 even g = ∞ is stopped: nothing is multiplied by 0, for 0 · ∞ is NaN"""
+    x = np.array([-np.inf, -1.0, 1.0, np.inf])
+    y = np.array([0.0, 0.0, 1.0, np.inf])
+    judge("Relu().forward(x)", Relu().forward(x), y, given={"x": x})
+    g = np.array([5.0, np.inf, -np.inf, 6.0])
+    judge("Relu().backward(g, y)", backward(g, x, y), np.array([0.0, 0.0, -np.inf, 6.0]), given={"y": y, "g": g})
+
+
+def test_nothing_is_cut():
+    """all of x is positive: the result has the same numbers, in an array of its own"""
+    x = np.array([1.0, 2.0])
+    y = Relu().forward(x)
+    judge("Relu().forward(x)", y, np.array([1.0, 2.0]), given={"x": x})
+    require(not np.shares_memory(y, x), "y is x itself, or a view of it: make a new array", call="Relu().forward(x)")
 
 
 def test_images_through_a_graph():
@@ -70,7 +95,7 @@ def test_float32_stays_float32():
     y = Relu().forward(x)
     judge("Relu().forward(x), x of dtype float32", y, np.array([0.0, 2.5], np.float32), given={"x": x})
     g = np.array([3.0, 4.0], np.float32)
-    judge("Relu().backward(g, y), of dtype float32", Relu().backward(g, y), np.array([0.0, 4.0], np.float32))
+    judge("Relu().backward(g, y), of dtype float32", backward(g, x, y), np.array([0.0, 4.0], np.float32))
 
 
 def test_not_a_number():
@@ -78,4 +103,4 @@ def test_not_a_number():
     x, g = np.array([np.nan, -1.0, 1.0]), np.array([5.0, 6.0, 7.0])
     y = Relu().forward(x)
     judge("Relu().forward(x)", y, np.array([np.nan, 0.0, 1.0]), given={"x": x})
-    judge("Relu().backward(g, y)", Relu().backward(g, y), np.array([5.0, 0.0, 7.0]), given={"y": y, "g": g})
+    judge("Relu().backward(g, y)", backward(g, x, y), np.array([5.0, 0.0, 7.0]), given={"y": y, "g": g})

@@ -34,11 +34,13 @@ def test_one_to_three():
 
 def test_gradient_of_one_row():
     """the same two scores, backwards: each gets its own g, less its share of all g"""
-    y = np.array([[math.log(1 / 4), math.log(3 / 4)]])
+    x, y = np.array([[0.0, math.log(3.0)]]), np.array([[math.log(1 / 4), math.log(3 / 4)]])
     g = np.array([[8.0, -4.0]])  # Σ g = 4
+    op = LogSoftmax(1)
+    op.forward(x)
     judge(
         "LogSoftmax(1).backward(g, y), where y is [[ln 1/4, ln 3/4]]",
-        LogSoftmax(1).backward(g, y),
+        op.backward(g, y),
         np.array([[8.0 - 1 / 4 * 4.0, -4.0 - 3 / 4 * 4.0]]),
         given={"g": g},
         mistakes={
@@ -84,28 +86,36 @@ def test_along_an_axis(axis):
 
 
 def test_large_scores():
-    """scores of 1000: e¹⁰⁰⁰ is larger than any float, the result is not"""
-    x = np.array([[1000.0, 1000.0], [-1000.0, -1000.0]])
+    """scores of 1000: e¹⁰⁰⁰ is larger than any float, and e⁻⁵⁰⁰⁰ smaller than any; the results are neither"""
+    x = np.array([[1000.0, 1000.0], [-5000.0, -5000.0]])
     judge("LogSoftmax(1).forward(x)", LogSoftmax(1).forward(x), np.full((2, 2), -math.log(2.0)), given={"x": x})
 
 
 def test_scores_far_apart():
     """the smaller of two scores 2000 apart: its probability is 0 in floating point, but the logarithm is −2000"""
-    x = np.array([[0.0, -2000.0], [2000.0, 0.0]])
+    x = np.array([[0.0, -2e6], [2000.0, 0.0]])
     judge(
         "LogSoftmax(1).forward(x)",
         LogSoftmax(1).forward(x),
-        np.array([[0.0, -2000.0], [0.0, -2000.0]]),
+        np.array([[0.0, -2e6], [0.0, -2000.0]]),
         given={"x": x},
         mistakes={"the logarithm is taken of a probability that has underflowed to 0": np.array([[0.0, -np.inf]] * 2)},
     )
 
 
+def test_not_a_number():
+    """a NaN among the scores: nothing is known of its row, and all of it is NaN; the other row is as ever"""
+    x = np.array([[1.0, np.nan], [0.0, 0.0]])
+    wanted = np.array([[np.nan, np.nan], [-math.log(2.0), -math.log(2.0)]])
+    judge("LogSoftmax(1).forward(x)", LogSoftmax(1).forward(x), wanted, given={"x": x})
+
+
 def test_float32_stays_float32():
     """float32 in, float32 out, of values and of gradients"""
     x, g = np.array([[1.0, 2.0, 4.0]], np.float32), np.array([[1.0, -2.0, 3.0]], np.float32)
-    y = LogSoftmax(1).forward(x)
+    op = LogSoftmax(1)
+    y = op.forward(x)
     wanted = oracle.log_softmax(x)
     judge("LogSoftmax(1).forward(x), x of dtype float32", y, wanted.astype(np.float32), given={"x": x}, tolerance=1e-5)
     gradient = (g - np.exp(wanted) * 2.0).astype(np.float32)  # Σ g = 2
-    judge("LogSoftmax(1).backward(g, y), of dtype float32", LogSoftmax(1).backward(g, y), gradient, tolerance=1e-5)
+    judge("LogSoftmax(1).backward(g, y), of dtype float32", op.backward(g, y), gradient, tolerance=1e-5)

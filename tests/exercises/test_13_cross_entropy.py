@@ -76,8 +76,8 @@ def test_soft_targets():
     x = Tensor(scores, requires_grad=True)
     with untouched("SoftmaxCrossEntropy()(x, q), and backward from there", x=x, q=q, g=g):
         losses = SoftmaxCrossEntropy()(x, q)
+        judge("losses = SoftmaxCrossEntropy()(x, q), x and q of shape (2, 3, 4, 5)", losses, losses_of(scores, q))
         losses.backward(g)
-    judge("losses = SoftmaxCrossEntropy()(x, q), x and q of shape (2, 3, 4, 5)", losses, losses_of(scores, q))
     gradient = oracle.numeric_gradient(lambda x: losses_of(x, q), [scores], g)[0]
     judge("losses.backward(g), x.grad", x.grad, gradient, tolerance=1e-6)
 
@@ -144,8 +144,20 @@ def test_impossible_classes():
     )
 
 
+def test_what_is_wrong_is_seen():
+    """a wanted class with the score −∞ costs ∞, and a NaN among the scores makes the row's loss NaN"""
+    x = np.array([[0.0, -np.inf], [np.nan, 0.0], [0.0, 0.0]])
+    q = np.array([[0.5, 0.5], [1.0, 0.0], [1.0, 0.0]])
+    wanted = np.array([np.inf, np.nan, math.log(2.0)])
+    judge("SoftmaxCrossEntropy().forward(x, q)", SoftmaxCrossEntropy().forward(x, q), wanted, given={"x": x, "q": q})
+
+
 def test_float32_stays_float32():
-    """float32 in, float32 out"""
+    """float32 in, float32 out, of losses and of gradients"""
     x, q = np.array([[0.0, 1.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
     wanted = np.array([math.log(1 + math.exp(-1.0))], np.float32)
-    judge("SoftmaxCrossEntropy().forward(x, q), float32", SoftmaxCrossEntropy().forward(x, q), wanted, tolerance=1e-5)
+    op = SoftmaxCrossEntropy()
+    judge("SoftmaxCrossEntropy().forward(x, q), float32", op.forward(x, q), wanted, tolerance=1e-5)
+    op.needs, g, log_p = (True, True), np.array([2.0], np.float32), oracle.log_softmax(x)
+    gradients = tuple(array.astype(np.float32) for array in (2 * (np.exp(log_p) - q), -2 * log_p))
+    judge("SoftmaxCrossEntropy().backward(g, x, q), float32", tuple(op.backward(g, x, q)), gradients, tolerance=1e-5)

@@ -53,11 +53,12 @@ def test_any_axes_in_front(shape):
     judge(f"F.linear(x, weight, bias), x {shape}, weight (3, 4), bias (4,)", y, oracle.linear(x, weight, bias))
 
 
-def test_gradients():
-    """a graph from x, weight and bias to y: the bias is used in every row, and gets the sum"""
+@pytest.mark.parametrize("front", [(2, 5), (6,), ()], ids=str)
+def test_gradients(front):
+    """a graph from x, weight and bias, zeros at first, to y: the bias is used in every row, and gets the sum"""
     random = np.random.default_rng(15)
-    arrays = [random.standard_normal(s) for s in ((2, 5, 3), (3, 4), (4,))]
-    g = random.standard_normal((2, 5, 4))
+    arrays = [random.standard_normal((*front, 3)), random.standard_normal((3, 4)), np.zeros(4)]
+    g = random.standard_normal((*front, 4))
     x, weight, bias = (Tensor(array, requires_grad=True) for array in arrays)
     with untouched("F.linear(x, weight, bias), and backward from there", x=x, weight=weight, bias=bias, g=g):
         y = F.linear(x, weight, bias)
@@ -67,15 +68,15 @@ def test_gradients():
             call="F.linear(x, weight, bias), where all three are Tensors that require a gradient",
         )
         y.backward(g)
-    rows, g_rows = arrays[0].reshape(10, 3), g.reshape(10, 4)
+    rows, g_rows = arrays[0].reshape(-1, 3), g.reshape(-1, 4)
     wanted = {
-        "x": np.einsum("nmo,io->nmi", g, arrays[1]),
+        "x": np.einsum("...o,io->...i", g, arrays[1]),
         "weight": sum(np.outer(row, g_row) for row, g_row in zip(rows, g_rows, strict=True)),
         "bias": sum(g_rows),
     }
     for (name, gradient), tensor in zip(wanted.items(), (x, weight, bias), strict=True):
         require(tensor.grad is not None, f"{name}.grad is None: no gradient has come to it", call="y.backward(g)")
-        judge(f"F.linear(x, weight, bias).backward(g), {name}.grad", tensor.grad, gradient)
+        judge(f"F.linear(x, weight, bias).backward(g), x {arrays[0].shape}, {name}.grad", tensor.grad, gradient)
 
 
 def test_float32_and_arrays():

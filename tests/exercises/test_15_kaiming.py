@@ -50,14 +50,20 @@ def test_standard_deviation_before_relu():
         tolerance=0.01,
     )
     judge(
+        'kaiming_normal((200, 800), "fan_out"), its standard deviation times √fan_out',
+        spread(init.kaiming_normal((200, 800), "fan_out"), 800),
+        math.sqrt(2.0),
+        tolerance=0.01,
+    )
+    judge(
         "kaiming_normal((200, 800)), its mean times √fan_in", float(draw.mean()) * math.sqrt(200), 0.0, tolerance=0.02
     )
 
 
 def test_modes_and_nonlinearities():
-    """a convolution's weight (3, 5, 16, 400), by fan_in and by fan_out, before a ReLU, a tanh, and nothing"""
+    """a convolution's weight (3, 5, 16, 400), by both modes, before a ReLU, a tanh, a sigmoid, and nothing"""
     for mode, fan in (("fan_in", 3 * 5 * 16), ("fan_out", 3 * 5 * 400)):
-        for nonlinearity, gain in (("relu", math.sqrt(2.0)), ("tanh", 5 / 3), ("linear", 1.0)):
+        for nonlinearity, gain in (("relu", math.sqrt(2.0)), ("tanh", 5 / 3), ("sigmoid", 1.0), ("linear", 1.0)):
             minidl.manual_seed(16)
             draw = init.kaiming_normal((3, 5, 16, 400), mode, nonlinearity)
             judge(

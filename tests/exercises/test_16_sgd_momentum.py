@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor
-from minidl.exercises.judging import judge, untouched
+from minidl.exercises.judging import judge, require, untouched
 from minidl.optim import SGD
 
 pytestmark = pytest.mark.exercise("sgd-momentum")
@@ -94,6 +94,7 @@ def test_three_steps_with_momentum():
         {"momentum": 0.9, "nesterov": True},
         {"momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
         {"dampening": 0.5},
+        {"momentum": 0.9, "dampening": 0.25, "weight_decay": 0.3},
     ],
     ids="-".join,
 )
@@ -115,6 +116,37 @@ def test_options(options):
             wanted,
             mistakes={text: steps(theta, gradients[:n], [0.1] * n, **o)[0] for text, o in others.items()},
         )
+
+
+def test_two_parameters():
+    """each parameter has a velocity and options of its own: two groups, with two rates and two momenta"""
+    first, second = np.array([1.0, 2.0]), np.array([[3.0], [4.0]])
+    one, other = Tensor(first.copy(), requires_grad=True), Tensor(second.copy(), requires_grad=True)
+    optimizer = SGD([{"params": [one]}, {"params": [other], "lr": 0.5, "momentum": 0.8}], lr=0.1, momentum=0.5)
+    gradients = [np.array([1.0, -1.0]), np.array([2.0, 0.5])]
+    for gradient in gradients:
+        one.grad, other.grad = Tensor(gradient), Tensor(10 * gradient[:, None])
+        optimizer.step()
+    call = "SGD([{one}, {other, lr=0.5, momentum=0.8}], lr=0.1, momentum=0.5), two steps"
+    judge(f"{call}: one", one, steps(first, gradients, [0.1] * 2, momentum=0.5)[0])
+    columns = [10 * gradient[:, None] for gradient in gradients]
+    wanted = steps(second, columns, [0.5] * 2, momentum=0.8)[0]
+    judge(
+        f"{call}: other",
+        other,
+        wanted,
+        mistakes={"lr is that of the first group": steps(second, columns, [0.1] * 2, momentum=0.8)[0]},
+    )
+
+
+def test_an_array_of_its_own():
+    """after the first step state["velocity"] has the numbers of g, but is not g's own array"""
+    p, g, state = np.array([1.0, 2.0]), np.array([3.0, -4.0]), {}
+    optimizer = SGD([Tensor(p, requires_grad=True)], lr=0.1, momentum=0.9)
+    optimizer._update(p, g, state, optimizer.param_groups[0])
+    call = "SGD(..., momentum=0.9)._update(p, g, state, options)"
+    judge(f'{call}, state["velocity"]', state.get("velocity"), np.array([3.0, -4.0]), given={"g": g})
+    require(not np.shares_memory(state["velocity"], g), 'state["velocity"] is g itself: make a copy of it', call=call)
 
 
 def test_a_rate_that_changes():

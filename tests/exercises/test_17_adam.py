@@ -128,3 +128,17 @@ def test_float32_stays_float32():
     judge("p.data after three steps, float32", p.data, wanted.astype(np.float32), tolerance=1e-5)
     judge('state["m"], float32', state["m"], m.astype(np.float32), tolerance=1e-5)
     judge('state["v"], float32', state["v"], v.astype(np.float32), tolerance=1e-5)
+
+
+def test_two_groups():
+    """twenty steps, and each parameter with the rate of its own group"""
+    random = np.random.default_rng(18)
+    one, other = Tensor(np.array([1.0]), requires_grad=True), Tensor(np.array([1.0]), requires_grad=True)
+    optimizer = Adam([{"params": [one]}, {"params": [other], "lr": 0.01}], lr=0.1)
+    gradients = list(random.standard_normal((20, 1)))
+    for gradient in gradients:
+        one.grad, other.grad = Tensor(gradient), Tensor(gradient)
+        optimizer.step()
+    call = "Adam([{one}, {other, lr=0.01}], lr=0.1), twenty steps"
+    judge(f"{call}: one", one, steps(np.array([1.0]), gradients, lr=0.1)[0])
+    judge(f"{call}: other", other, steps(np.array([1.0]), gradients, lr=0.01)[0])

@@ -65,6 +65,13 @@ def test_ceil_mode_keeps_a_last_window_that_begins_inside():
         behind.output_size(3, 3),
         (2, 2),
     )
+    apart = Window((3, 3), (2, 2), ((2, 0), (0, 2)), ceil_mode=True)
+    judge(
+        "Window(kernel=(3, 3), stride=(2, 2), padding=((2, 0), (0, 2)), ceil_mode=True).output_size(4, 4)\n\n"
+        "a third window down begins at row 2 · 2 of six, in the image; one to the right would begin behind it",
+        apart.output_size(4, 4),
+        (3, 2),
+    )
 
 
 def test_too_small_an_image_has_no_place():
@@ -139,6 +146,11 @@ def test_other_operations():
         2160,
         given={"g.shape": g.shape, "weight.shape": weight.shape},
     )
-    product = macs(MatMul(), (array(7, 2, 3), array(3, 5)), (7, 2, 5))
-    judge("macs(MatMul(), (A, B), (7, 2, 5)), with A (7, 2, 3) and B (3, 5)", product, 210)
+    of_groups = macs(Conv2dInputGradient(Window((3, 2), (2, 2)), 2, (7, 6)), (g, array(3, 2, 3, 4)), (2, 7, 6, 6))
+    judge(
+        "the same with two groups of 3 channels and 2 filters, weight (3, 2, 3, 4): 18 products each", of_groups, 1296
+    )
+    for shape in (3, 5), (7, 3, 5):
+        product = macs(MatMul(), (array(7, 2, 3), array(*shape)), (7, 2, 5))
+        judge(f"macs(MatMul(), (A, B), (7, 2, 5)), with A (7, 2, 3) and B {shape}", product, 210)
     judge("macs(Relu(), (x,), x.shape)", macs(Relu(), (x,), x.shape), 0)

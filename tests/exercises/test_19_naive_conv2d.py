@@ -113,3 +113,16 @@ def test_float32_stays_float32():
         given={"x.shape": x.shape, "weight.shape": weight.shape, "bias": bias},
         tolerance=1e-5,
     )
+
+
+def test_three_groups_with_all_options():
+    """three groups with bias, padding, stride and dilation; in the second case each has one channel and two filters"""
+    for C, F in (6, 3), (3, 6):
+        x, weight, bias = rng.normal(size=(2, 5, 4, C)), rng.normal(size=(3, 2, C // 3, F)), rng.normal(size=F)
+        options = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 3}
+        judge(
+            f"conv2d(x, weight, bias, {', '.join(f'{name}={value}' for name, value in options.items())})",
+            conv2d(x, weight, bias, **options),
+            oracle.conv2d(x, weight, bias, **options),
+            given={"x.shape": x.shape, "weight.shape": weight.shape, "bias": bias},
+        )

@@ -88,3 +88,15 @@ def test_a_window_of_one_pixel():
             rows_of_windows(x, (1, 1), stride),
             given={"x": x},
         )
+
+
+def test_some_channels_of_an_image():
+    """x may be a part of a larger array, in float32: the channels of one group"""
+    image = rng.normal(size=(2, 4, 5, 6)).astype(np.float32)
+    x = image[..., 2:4]
+    judge(
+        "im2col(image[..., 2:4], Window(kernel=(2, 2), stride=(1, 2))), where image is (2, 4, 5, 6), in float32",
+        im2col(x, Window((2, 2), (1, 2))),
+        rows_of_windows(x, (2, 2), (1, 2)),
+        given={"image.shape": image.shape},
+    )

@@ -72,6 +72,19 @@ def test_the_order_in_a_row():
     )
 
 
+def test_the_padding_is_there_already():
+    """the window has a padding, of which x is told nothing more: it is as large as the padded image"""
+    columns = np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]])
+    x = np.zeros((1, 1, 4, 1))
+    col2im(columns, x, Window((1, 2), padding=((0, 0), (1, 1))))
+    judge(
+        "x = np.zeros((1, 1, 4, 1))\ncol2im(columns, x, Window(kernel=(1, 2), padding=((0, 0), (1, 1))))",
+        x,
+        np.array([1.0, 12.0, 120.0, 200.0]).reshape(1, 1, 4, 1),
+        given={"columns": columns},
+    )
+
+
 def test_stride_and_dilation():
     """overlap in one direction and gaps in the other, a remainder that no window reaches, several images"""
     shape, kernel = (2, 8, 7, 3), (3, 2)
@@ -118,4 +131,17 @@ def test_some_channels_of_an_image():
         wanted,
         given={"columns": columns},
         tolerance=1e-5,
+    )
+
+
+def test_a_window_of_one_pixel():
+    """windows of 1×1 with stride 2 meet every other pixel; also here, what x holds stays"""
+    columns, before = rng.normal(size=(2 * 2 * 3, 2)), rng.normal(size=(2, 4, 5, 2))
+    x = before.copy()
+    col2im(columns, x, Window((1, 1), (2, 2)))
+    judge(
+        "col2im(columns, x, Window(kernel=(1, 1), stride=(2, 2)))",
+        x,
+        before + added_back(columns, x.shape, (1, 1), (2, 2)),
+        given={"columns": columns, "x.shape": x.shape},
     )

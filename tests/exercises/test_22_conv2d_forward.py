@@ -129,3 +129,39 @@ def test_more_filters_than_places():
         given={"x.shape": x.shape, "weight.shape": weight.shape, "bias": bias},
         tolerance=1e-5,
     )
+
+
+def test_three_groups_with_all_options():
+    """three groups with stride, dilation and padding; in the second case each has one channel and two filters"""
+    window = Window((3, 2), (2, 1), ((1, 0), (0, 2)), (1, 2))
+    for C, filters in (6, 3), (3, 6):
+        x, weight = rng.normal(size=(2, 6, 5, C)), rng.normal(size=(3, 2, C // 3, filters))
+        judge(
+            f"convolve(x, weight, {window}, groups=3, epilogue=Epilogue())",
+            convolve(x, weight, window, 3, Epilogue()),
+            oracle.conv2d(x, weight, None, window.stride, window.padding, window.dilation, 3),
+            given={"x.shape": x.shape, "weight.shape": weight.shape},
+        )
+
+
+def test_parts_of_the_epilogue():
+    """each part of the epilogue by itself, in float32; ReLU hides no NaN"""
+    x, weight = rng.normal(size=(1, 3, 4, 2)).astype(np.float32), rng.normal(size=(2, 2, 2, 3)).astype(np.float32)
+    x[0, 0, 0, 0] = np.nan
+    bias, add = rng.normal(size=3).astype(np.float32), rng.normal(size=(1, 2, 3, 3)).astype(np.float32)
+    plain = oracle.conv2d(x, weight)
+    for call, epilogue, wanted in (
+        ("Epilogue()", Epilogue(), plain),
+        ("Epilogue(bias)", Epilogue(bias), plain + bias),
+        ("Epilogue(add=add)", Epilogue(add=add), plain + add),
+        ("Epilogue(relu=True)", Epilogue(relu=True), np.maximum(plain, 0)),
+        ("Epilogue(bias, relu=True)", Epilogue(bias, relu=True), np.maximum(plain + bias, 0)),
+        ("Epilogue(add=add, relu=True)", Epilogue(add=add, relu=True), np.maximum(plain + add, 0)),
+    ):
+        judge(
+            f"convolve(x, weight, Window(kernel=(2, 2)), groups=1, epilogue={call}), in float32; x[0, 0, 0, 0] is NaN",
+            convolve(x, weight, Window((2, 2)), 1, epilogue),
+            wanted.astype(np.float32),
+            given={"x.shape": x.shape, "weight.shape": weight.shape, "bias": bias, "add.shape": add.shape},
+            tolerance=1e-5,
+        )

@@ -182,3 +182,35 @@ def test_more_filters_than_places():
         given={"x.shape": x.shape, "weight.shape": weight.shape, "g.shape": g.shape},
         tolerance=1e-5,
     )
+
+
+def test_three_groups_with_all_options():
+    """three groups with stride, dilation and padding; in the second case each has one channel and two filters"""
+    window = Window((3, 2), (2, 1), ((1, 0), (0, 2)), (1, 2))
+    options = window.stride, window.padding, window.dilation, 3
+    for C, F in (6, 3), (3, 6):
+        x, weight, g = (rng.normal(size=shape) for shape in ((2, 6, 7, C), (3, 2, C // 3, F), (2, 3, 7, F)))
+        judge(
+            f"(convolve_input_gradient(g, weight, window, 3, 6, 7), convolve_weight_gradient(x, g, window, 3))\n\n"
+            f"window = {window}",
+            (convolve_input_gradient(g, weight, window, 3, 6, 7), convolve_weight_gradient(x, g, window, 3)),
+            (to_input(g, weight, 6, 7, *options), to_weight(x, g, (3, 2), *options)),
+            given={"x.shape": x.shape, "weight.shape": weight.shape, "g.shape": g.shape},
+        )
+
+
+def test_a_remainder_on_the_right():
+    """windows of 2 columns, 3 apart, in a row of 7: the last two columns are seen by none, and get 0; in float32"""
+    x, weight, g = (rng.normal(size=s).astype(np.float32) for s in ((2, 5, 7, 2), (2, 2, 2, 3), (2, 2, 2, 3)))
+    window = Window((2, 2), (2, 3))
+    judge(
+        f"(convolve_input_gradient(g, weight, window, 1, 5, 7), convolve_weight_gradient(x, g, window, 1))\n\n"
+        f"window = {window}, in float32",
+        (convolve_input_gradient(g, weight, window, 1, 5, 7), convolve_weight_gradient(x, g, window, 1)),
+        (
+            to_input(g, weight, 5, 7, window.stride).astype(np.float32),
+            to_weight(x, g, (2, 2), window.stride).astype(np.float32),
+        ),
+        given={"x.shape": x.shape, "weight.shape": weight.shape, "g.shape": g.shape},
+        tolerance=1e-5,
+    )

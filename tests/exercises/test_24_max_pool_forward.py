@@ -81,8 +81,8 @@ def test_the_first_of_equals_wins():
 
 
 def test_the_padding_never_wins():
-    """negative images with padding on all sides: a padding of zeros would be the largest"""
-    x = -1 - rng.random(size=(2, 4, 5, 3))
+    """very negative images with padding on all sides: a padding of zeros would be the largest"""
+    x = -1e6 * (1 + rng.random(size=(2, 4, 5, 3)))
     wanted = oracle.max_pool2d(x, (3, 2), (2, 1), (1, 1))
     zeros = np.where(np.pad(np.ones((4, 5)), 1)[None, :, :, None] > 0, np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), 0.0)
     with_zeros = oracle.max_pool2d(zeros, (3, 2), (2, 1))
@@ -117,10 +117,56 @@ def test_nan_wins():
         (np.array([np.nan, np.nan]).reshape(1, 1, 2, 1), np.array([1, 3]).reshape(1, 1, 2, 1)),
         given={"x[0, :, :, 0]": x[0, :, :, 0]},
         mistakes={
-            "a NaN never wins, for every comparison with it is false": (
+            "a NaN never wins, for it is neither larger nor smaller than a number": (
                 np.array([4.0, 5.0]).reshape(1, 1, 2, 1),
                 np.zeros(0),
             ),
             "the first NaN wins": (np.zeros(0), np.array([1, 0]).reshape(1, 1, 2, 1)),
         },
+    )
+    x = np.array([[1.0, np.nan], [np.nan, 2.0]]).reshape(1, 2, 2, 1)
+    judge(
+        "max_windows_and_winners(x, Window(kernel=(2, 2)))",
+        integers(max_windows_and_winners(x, Window((2, 2)))),
+        (np.array([np.nan]).reshape(1, 1, 1, 1), np.array([2]).reshape(1, 1, 1, 1)),
+        given={"x[0, :, :, 0]": x[0, :, :, 0]},
+        mistakes={"the last NaN is looked for column by column": (np.zeros(0), np.array([1]).reshape(1, 1, 1, 1))},
+    )
+
+
+def test_a_padding_that_differs():
+    """one row of padding above and none below, none on the left and two columns on the right"""
+    x = rng.normal(size=(2, 4, 5, 2)) - 5
+    padded = np.pad(x, ((0, 0), (1, 0), (0, 2), (0, 0)), constant_values=-np.inf)
+    window, y = Window((3, 3), padding=((1, 0), (0, 2))), oracle.max_pool2d(padded, 3, 1)
+    judge(
+        f"max_windows_and_winners(x, {window})",
+        integers(max_windows_and_winners(x, window)),
+        (y, winners(padded, y, (3, 3), (1, 1))),
+        given={"x.shape": x.shape},
+    )
+
+
+def test_the_padding_does_not_even_win_where_all_is_minus_infinity():
+    """where all that a window sees of the image is −inf, its first element in the image wins, not one in the padding"""
+    x = np.full((1, 2, 3, 1), -np.inf)
+    judge(
+        "max_windows_and_winners(x, Window(kernel=(2, 2), stride=(1, 1), padding=((1, 1), (1, 1))))",
+        integers(max_windows_and_winners(x, Window((2, 2), padding=((1, 1), (1, 1))))),
+        (
+            np.full((1, 3, 4, 1), -np.inf),
+            np.array([[3, 2, 2, 2], [1, 0, 0, 0], [1, 0, 0, 0]]).reshape(1, 3, 4, 1),
+        ),
+        given={"x[0, :, :, 0]": x[0, :, :, 0]},
+        mistakes={"a winner is 0 until something is larger than −inf": (np.zeros(0), np.zeros((1, 3, 4, 1), int))},
+    )
+
+
+def test_a_window_of_300():
+    """a position may be more than 255: too much for 8 bits"""
+    x = np.arange(301.0).reshape(1, 1, 301, 1)
+    judge(
+        "max_windows_and_winners(x, Window(kernel=(1, 300))), where x is 0, 1, ..., 300",
+        integers(max_windows_and_winners(x, Window((1, 300)))),
+        (np.array([299.0, 300.0]).reshape(1, 1, 2, 1), np.array([299, 299]).reshape(1, 1, 2, 1)),
     )

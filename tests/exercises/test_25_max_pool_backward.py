@@ -134,3 +134,21 @@ def test_the_gradient_of_a_maximum():
         np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0]]).reshape(1, 2, 3, 1),
         given={"g": np.array([3.0, 4.0])},
     )
+
+
+def test_a_wide_image():
+    """200 columns, so that no place in the image fits into the 8 bits of a winner; padding above and on the right"""
+    for kernel, stride, sides, size, dtype in (
+        ((3, 2), (1, 1), ((0, 0), (0, 0)), (1, 199), np.float32),
+        ((2, 80), (1, 30), ((1, 0), (0, 2)), (3, 5), np.float64),
+    ):
+        (top, _), (left, _) = sides
+        g = rng.normal(size=(1, *size, 2)).astype(dtype)
+        winner = inside(3, 200, g.shape, kernel, stride, (top, left))
+        judge(
+            f"scatter_to_winners(g, winner, Window({kernel}, {stride}, padding={sides}), H=3, W=200), in {g.dtype}",
+            scatter_to_winners(g, winner, Window(kernel, stride, sides), 3, 200),
+            scattered(g, winner, kernel, stride, 3, 200, (top, left)),
+            given={"g.shape": g.shape, "winner.dtype": "uint8"},
+            tolerance=1e-5 if dtype == np.float32 else 1e-9,
+        )

@@ -5,7 +5,7 @@ import oracle
 import pytest
 
 from minidl import functional as F
-from minidl.exercises.judging import judge, untouched
+from minidl.exercises.judging import judge, require, untouched
 from minidl.kernels.pooling import spread_windows, sum_windows
 from minidl.kernels.window import Window
 from minidl.tensor import Tensor
@@ -156,3 +156,34 @@ def test_the_gradient_of_a_mean():
     call = "F.avg_pool2d(x, kernel_size=3, stride=2, padding=1, count_include_pad=False)"
     judge(call, y, oracle.avg_pool2d(x, **options), given={"x.shape": x.shape})
     judge(f"{call}.backward(g)", tensor.grad, wanted, given={"x.shape": x.shape}, tolerance=1e-6)
+
+
+def test_windows_of_one_pixel():
+    """a window of 1×1 sums a single pixel; what comes out is a new array all the same; float32 stays float32"""
+    x = rng.normal(size=(2, 3, 4, 2)).astype(np.float32)
+    for divisor in 1, 2:
+        call = f"sum_windows(x, Window(kernel=(1, 1)), divisor={divisor}), in float32"
+        with untouched(call, x=x):
+            y = sum_windows(x, Window((1, 1)), divisor)
+        judge(call, y, x / np.float32(divisor), given={"x.shape": x.shape}, tolerance=1e-6)
+        require(not np.shares_memory(x, y), "the result lies in the memory of x", call=call)
+
+
+def test_all_options_at_once():
+    """stride, dilation and padding together; and with ceil_mode, in float32"""
+    x, g = rng.normal(size=(2, 8, 7, 3)), rng.normal(size=(2, 3, 4, 3))
+    window = Window((3, 2), (2, 2), ((1, 0), (0, 2)), (2, 1))  # windows reach over rows 0 to 8 and columns 0 to 7
+    wanted = oracle.conv2d(x, np.ones((3, 2, 1, 3)), None, window.stride, window.padding, window.dilation, 3)
+    judge(f"sum_windows(x, {window})", sum_windows(x, window), wanted, given={"x.shape": x.shape})
+    padded = added_back(g, 9, 9, (3, 2), (2, 2), 0, (2, 1))
+    call = f"spread_windows(g, {window}, H=8, W=7)"
+    judge(call, spread_windows(g, window, 8, 7), padded[:, 1:, :7], given={"g.shape": g.shape})
+    g = rng.normal(size=(2, 3, 4, 2)).astype(np.float32)
+    beyond = added_back(g, 7, 8, (3, 2), (2, 2)).astype(np.float32)  # one row and one column more than the image
+    judge(
+        "spread_windows(g, Window(kernel=(3, 2), stride=(2, 2), ceil_mode=True), H=6, W=7), in float32",
+        spread_windows(g, Window((3, 2), (2, 2), ceil_mode=True), 6, 7),
+        beyond[:, :6, :7],
+        given={"g.shape": g.shape},
+        tolerance=1e-5,
+    )

@@ -99,12 +99,12 @@ def test_what_is_left_behind():
 def test_something_to_add():
     """a, of the shape of x, is added after weight and bias: the shortcut of a residual block"""
     random = np.random.default_rng(28)
-    x, add = random.standard_normal((3, 2, 1, 5)), random.standard_normal((3, 2, 1, 5))
+    x, add = random.standard_normal((3, 2, 5)), random.standard_normal((3, 2, 5))
     weight, bias = random.standard_normal(5), random.standard_normal(5)
     with untouched("BatchNorm(1e-5).forward(x, weight, bias, add)", x=x, add=add):
         y = BatchNorm(1e-5).forward(x, weight, bias, add)
     judge(
-        "BatchNorm(1e-5).forward(x, weight, bias, add), x and add of shape (3, 2, 1, 5)",
+        "BatchNorm(1e-5).forward(x, weight, bias, add), x and add of shape (3, 2, 5)",
         y,
         normalized(x, weight, bias, 1e-5) + add,
         mistakes={
@@ -129,6 +129,16 @@ def test_relu_behind():
             "max(..., 0) comes before the addition": np.maximum(wanted, 0) + add,
         },
     )
+    judge(
+        "BatchNormReLU(1e-5).forward(x, weight, bias, None), x of shape (7, 3)",
+        BatchNormReLU(1e-5).forward(x, weight, bias, None),
+        np.maximum(wanted, 0),
+        mistakes={"self.relu is looked at only where there is something to add": wanted},
+    )
+    x, weight, bias, add = (array.astype(np.float32) for array in (x, weight, bias, add))
+    y = BatchNormReLU(1e-5).forward(x, weight, bias, add)
+    wanted = np.maximum(normalized(x, weight, bias, 1e-5) + add, 0).astype(np.float32)
+    judge("BatchNormReLU(1e-5).forward(x, weight, bias, add), all of them float32", y, wanted, tolerance=1e-4)
 
 
 def test_far_from_zero():

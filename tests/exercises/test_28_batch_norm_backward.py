@@ -165,3 +165,17 @@ def test_float32_stays_float32():
         tuple(array.astype(np.float32) for array in wanted),
         tolerance=1e-4,
     )
+
+
+def test_relu_behind_the_first_layer():
+    """float32, y given and needs_x=False: the sums, and the g that was used, are of what the ReLU lets through"""
+    (g, x, mean, inv_std, weight), _ = case(4, 1, 34, np.float32)
+    y = np.array([[0.0], [1e-6], [2.0], [0.0]], np.float32)
+    call = "normalize_gradients(g, x, mean, inv_std, weight, y, needs_x=False), float32"
+    of_x, *others = normalize_gradients(g, x, mean, inv_std, weight, y, needs_x=False)
+    require(of_x is None, f"wanted None, got a {type(of_x).__name__}", call=f"{call}, to x")
+    used = np.array([[0.0], g[1], g[2], [0.0]], np.float32)
+    x_hat = (x.astype(np.float64) - mean) * inv_std
+    wanted = (used * x_hat).sum(axis=0).astype(np.float32), used.sum(axis=0), used
+    given = {"g": g, "y": y}
+    judge(f"{call}: to weight and bias, and g", tuple(others), wanted, given=given, tolerance=1e-5)

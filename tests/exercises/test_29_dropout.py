@@ -5,7 +5,8 @@ import pytest
 
 from minidl import Tensor
 from minidl.exercises.judging import judge, require, untouched
-from minidl.ops.dropout import Dropout
+from minidl.ops.axes import kept_shape
+from minidl.ops.dropout import Dropout, keep_mask
 
 pytestmark = pytest.mark.exercise("dropout")
 
@@ -108,6 +109,19 @@ def test_float32_stays_float32():
     scaled = np.where(y.data != 0, 1 / (1 - 0.2), 0).astype(np.float32)
     judge("y = Dropout(0.2, 7)(x).data, x of dtype float32", y.data, scaled, tolerance=1e-6)
     op = Dropout(0.2, 7)
-    judge(
-        "Dropout(0.2, 7).backward(g), g of dtype float32", op.backward(np.ones(32, np.float32)), scaled, tolerance=1e-6
-    )
+    op.forward(np.ones(32, np.float32))
+    gradient = op.backward(np.ones(32, np.float32))
+    judge("op.backward(g), after op.forward(x), g of dtype float32", gradient, scaled, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("together", [(), (1,), (1, 2)], ids=str)
+def test_the_mask(together):
+    """the mask is that of keep_mask, with length 1 along the axes in `together`, whichever they are; p = 1/4"""
+    random = np.random.default_rng(31)
+    x, g = random.uniform(1, 2, (3, 2, 4, 5)), random.uniform(1, 2, (3, 2, 4, 5))
+    op = Dropout(0.25, 8, together)
+    y = op.forward(x)
+    mask = keep_mask(x, kept_shape(x.shape, together), 0.25, 8)
+    call = f"op = Dropout(0.25, 8, {together}); op.forward(x), x of shape (3, 2, 4, 5)"
+    judge(call, y, np.where(mask, x / 0.75, 0.0))
+    judge(f"{call}; op.backward(g)", op.backward(g), np.where(mask, g / 0.75, 0.0))

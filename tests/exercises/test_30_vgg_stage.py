@@ -77,6 +77,13 @@ def test_height_and_width_are_apart():
         Field((15, 18), (6, 8), (4, 2, 6)),
         given={"middle": middle},
     )
+    enlarged = Field((3.0, 1.5), (0.5, 0.25), (64, 128, 3))
+    judge(
+        "enlarged.through((3, 3), (1, 0.5), (64, 256, 8)): behind a layer that enlarges the image, steps are fractions",
+        enlarged.through((3, 3), (1, 0.5), (64, 256, 8)),
+        Field((4.0, 2.0), (0.5, 0.125), (64, 256, 8)),
+        given={"enlarged": enlarged},
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- the stage
@@ -103,13 +110,15 @@ def test_its_parameters():
         vgg_stage(3, 8, 2),
         {"0.weight": (3, 3, 3, 8), "0.bias": (8,), "2.weight": (3, 3, 8, 8), "2.bias": (8,)},
     )
-    convolution = {"weight": (3, 3, 4, 6), "bias": (6,)}
-    norm = {"weight": (6,), "bias": (6,)}
-    same_parameters(
-        "vgg_stage(4, 6, 1, batch_norm=True)",
-        vgg_stage(4, 6, 1, True),
-        {f"{i}.{name}": shape for i, part in enumerate((convolution, norm)) for name, shape in part.items()},
-    )
+    first, norm = {"weight": (3, 3, 4, 6), "bias": (6,)}, {"weight": (6,), "bias": (6,)}
+    further = {"weight": (3, 3, 6, 6), "bias": (6,)}
+    parts = {0: first, 1: norm, 3: further, 4: norm, 6: further, 7: norm}
+    for convolutions in 1, 3:
+        same_parameters(
+            f"vgg_stage(4, 6, {convolutions}, batch_norm=True)",
+            vgg_stage(4, 6, convolutions, True),
+            {f"{i}.{name}": s for i, part in parts.items() if i < 3 * convolutions for name, s in part.items()},
+        )
 
 
 def test_a_small_image_by_hand():

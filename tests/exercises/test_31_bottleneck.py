@@ -3,7 +3,7 @@
 import numpy as np
 import oracle
 import pytest
-from blocks import by_hand, normed, relu, same_parameters, trained
+from blocks import by_hand, normed, relu, same_parameters, same_statistics, trained
 
 from minidl import Tensor
 from minidl.exercises.judging import judge, untouched
@@ -21,6 +21,9 @@ def written_out(x, w, stride1=1, stride2=1, training=False):
     if "downsample.0.weight" in w:
         projected = oracle.conv2d(x, w["downsample.0.weight"], stride=stride1 * stride2)
         shortcut = normed(projected, w, "downsample.1", training)
+    elif shortcut.shape != y.shape:  # option A
+        shortcut = np.zeros(y.shape)
+        shortcut[..., : x.shape[3]] = x[:, :: stride1 * stride2, :: stride1 * stride2]
     return relu(y + shortcut)
 
 
@@ -66,13 +69,16 @@ def test_random_weights_in_inference(C):
     judge(f"Bottleneck({C}, 2)(x), x of shape {x.shape}, in inference", got, written_out(x, block.state_dict()))
 
 
-@pytest.mark.parametrize(("variant", "strides"), [("v1.5", (1, 2)), ("paper", (2, 1))])
-def test_where_the_stride_is(variant, strides):
-    """stride 2: on the 3×3 convolution in v1.5, on the first 1×1 convolution in the paper"""
+@pytest.mark.parametrize(
+    ("variant", "shortcut", "strides"),
+    [("v1.5", "B", (1, 2)), ("paper", "B", (2, 1)), ("v1.5", "A", (1, 2)), ("paper", "A", (2, 1))],
+)
+def test_where_the_stride_is(variant, shortcut, strides):
+    """stride 2: on the 3×3 convolution in v1.5, on the first 1×1 convolution in the paper, whatever the shortcut"""
     rng = np.random.default_rng(5)
-    block = trained(Bottleneck(3, 2, stride=2, variant=variant), rng)
-    x = rng.standard_normal((2, 5, 4, 3))
-    other, call = strides[::-1], f"Bottleneck(3, 2, stride=2, variant={variant!r})(x), x of shape {x.shape}"
+    block = trained(Bottleneck(3, 2, stride=2, shortcut=shortcut, variant=variant), rng)
+    x, other = rng.standard_normal((2, 5, 4, 3)), strides[::-1]
+    call = f"Bottleneck(3, 2, stride=2, shortcut={shortcut!r}, variant={variant!r})(x), x of shape {x.shape}"
     judge(
         call,
         block(Tensor(x)).data,
@@ -90,12 +96,15 @@ def test_shortcuts_of_other_kinds():
 
 
 def test_in_training():
-    """in training each of the four batch norms takes the statistics of this batch"""
+    """in training each of the four batch norms takes the statistics of this batch, and moves its own towards them"""
     rng = np.random.default_rng(6)
     block = trained(Bottleneck(3, 2, stride=2), rng).train()
     x = rng.standard_normal((3, 4, 5, 3))
-    wanted = written_out(x, block.state_dict(), 1, 2, training=True)
-    judge(f"Bottleneck(3, 2, stride=2).train()(x), x of shape {x.shape}", block(Tensor(x)).data, wanted)
+    call = f"Bottleneck(3, 2, stride=2).train()(x), x of shape {x.shape}"
+    state = block.state_dict()
+    wanted = written_out(x, state, 1, 2, training=True)
+    judge(call, block(Tensor(x)).data, wanted)
+    same_statistics(call, block, state)
 
 
 def test_the_gradient_arrives_at_the_input():

@@ -124,18 +124,19 @@ def test_random_weights(training):
     judge(call, module(Tensor(x)).data, written_out(x, w, training=training))
 
 
-def test_another_size_and_another_unit():
-    """kernel5=3, as in torchvision, and units without batch norm, as in the paper"""
+@pytest.mark.parametrize("kernel5", [3, 7])
+def test_another_size_and_another_unit(kernel5):
+    """kernel5=3, as in torchvision, or 7; and units without batch norm, as in the paper"""
     rng = np.random.default_rng(3)
-    module = trained(Inception(3, 2, 2, 1, 2, 3, 2, kernel5=3, unit=ConvReLU), rng)
+    module = trained(Inception(3, 2, 2, 1, 2, 3, 2, kernel5=kernel5, unit=ConvReLU), rng)
     kernels = {"branch1": (1, 1, 3, 2), "branch2.0": (1, 1, 3, 2), "branch2.1": (3, 3, 2, 1)}
-    kernels |= {"branch3.0": (1, 1, 3, 2), "branch3.1": (3, 3, 2, 3), "branch4.1": (1, 1, 3, 2)}
+    kernels |= {"branch3.0": (1, 1, 3, 2), "branch3.1": (kernel5, kernel5, 2, 3), "branch4.1": (1, 1, 3, 2)}
     wanted = {f"{name}.conv.weight": kernel for name, kernel in kernels.items()}
     wanted |= {f"{name}.conv.bias": kernel[3:] for name, kernel in kernels.items()}
-    same_parameters("Inception(3, 2, 2, 1, 2, 3, 2, kernel5=3, unit=ConvReLU)", module, wanted)
+    call = f"Inception(3, 2, 2, 1, 2, 3, 2, kernel5={kernel5}, unit=ConvReLU)"
+    same_parameters(call, module, wanted)
     x = rng.standard_normal((2, 4, 5, 3))
-    call = f"Inception(3, 2, 2, 1, 2, 3, 2, kernel5=3, unit=ConvReLU)(x), x of shape {x.shape}"
-    judge(call, module(Tensor(x)).data, written_out(x, module.state_dict(), kernel5=3))
+    judge(f"{call}(x), x of shape {x.shape}", module(Tensor(x)).data, written_out(x, module.state_dict(), kernel5))
 
 
 def test_the_gradient_arrives_at_the_input():

@@ -80,3 +80,10 @@ def test_a_weight_of_zero():
     """aux_weight 0 is a weight like any other: the heads are there, and count nothing"""
     loss, _ = training_loss((named(4.0), named(1.0)), 0.0, distance, 0.0)
     judge("training_loss((scores, aux), 0.0, loss, 0.0): the loss", loss, np.array([16.0]))
+
+
+def test_three_auxiliary_heads():
+    """three heads that count 2 each, more than the main one: 16 + 2 · (1 + 100 + 4)"""
+    heads = (named(4.0), named(1.0), named(10.0), named(-2.0))
+    loss, _ = training_loss(heads, 0.0, distance, 2.0)
+    judge("training_loss((scores, aux1, aux2, aux3), 0.0, loss, 2.0): the loss", loss, np.array([226.0]))

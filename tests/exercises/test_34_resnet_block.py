@@ -3,7 +3,7 @@
 import numpy as np
 import oracle
 import pytest
-from blocks import by_hand, normed, relu, same_parameters, trained
+from blocks import by_hand, normed, relu, same_parameters, same_statistics, trained
 
 from minidl import Tensor
 from minidl.exercises.judging import judge, untouched
@@ -80,12 +80,15 @@ def test_stride_2(shortcut):
 
 
 def test_in_training():
-    """in training each of the three batch norms takes the statistics of this batch"""
+    """in training each of the three batch norms takes the statistics of this batch, and moves its own towards them"""
     rng = np.random.default_rng(6)
     block = trained(BasicBlock(3, 2, stride=2), rng).train()
     x = rng.standard_normal((3, 4, 5, 3))
-    wanted = written_out(x, block.state_dict(), 2, training=True)
-    judge(f"BasicBlock(3, 2, stride=2).train()(x), x of shape {x.shape}", block(Tensor(x)).data, wanted)
+    call = f"BasicBlock(3, 2, stride=2).train()(x), x of shape {x.shape}"
+    state = block.state_dict()
+    wanted = written_out(x, state, 2, training=True)
+    judge(call, block(Tensor(x)).data, wanted)
+    same_statistics(call, block, state)
 
 
 def test_the_gradient_arrives_at_the_input():
@@ -108,3 +111,11 @@ def test_a_block_that_adds_nothing():
     image = Tensor(x, requires_grad=True)
     block(image).backward(g)
     judge("block(x).backward(g):  x.grad, with weights of 0 in both convolutions, and positive x", image.grad.data, g)
+
+
+def test_shortcuts_of_other_kinds():
+    """option "A" has nothing to learn on the way round, option "C" has a projection in every block"""
+    for option, C, wanted in (("A", 3, None), ("B", 4, None), ("C", 4, (1, 1, 4, 4))):
+        names = {name: p.shape for name, p in BasicBlock(C, 4, shortcut=option).named_parameters()}
+        got = next((shape for name, shape in names.items() if name.startswith("downsample")), None)
+        judge(f"the weight of the projection in BasicBlock({C}, 4, shortcut={option!r})", got, wanted)

@@ -3,7 +3,7 @@
 import numpy as np
 import oracle
 import pytest
-from blocks import by_hand, normed, relu, trained
+from blocks import by_hand, normed, relu, same_statistics, trained
 
 from minidl import Tensor
 from minidl.exercises.judging import judge, untouched
@@ -65,23 +65,28 @@ def test_random_weights_in_inference(C):
     judge(f"PreActBlock({C}, 4)(x), x of shape {x.shape}, in inference", got, wanted, mistakes=mistakes)
 
 
-@pytest.mark.parametrize(("C", "shortcut", "bias"), [(3, "B", True), (3, "A", False), (4, "B", False)])
-def test_stride_2(C, shortcut, bias):
-    """stride 2, with each kind of shortcut: a projection reads the activated input, a subsampling the input itself"""
+@pytest.mark.parametrize(
+    ("C", "stride", "shortcut", "bias"), [(3, 2, "B", True), (3, 2, "A", False), (4, 2, "B", False), (3, 1, "A", False)]
+)
+def test_each_kind_of_shortcut(C, stride, shortcut, bias):
+    """a projection reads the activated input; one that only subsamples, or adds channels of 0, the input itself"""
     rng = np.random.default_rng(5)
-    block = trained(PreActBlock(C, 4, stride=2, shortcut=shortcut, bias=bias), rng)
+    block = trained(PreActBlock(C, 4, stride=stride, shortcut=shortcut, bias=bias), rng)
     x = rng.standard_normal((2, 5, 4, C))
-    call = f"PreActBlock({C}, 4, stride=2, shortcut={shortcut!r}, bias={bias})(x), x of shape {x.shape}"
-    judge(call, block(Tensor(x)).data, written_out(x, block.state_dict(), stride=2))
+    call = f"PreActBlock({C}, 4, stride={stride}, shortcut={shortcut!r}, bias={bias})(x), x of shape {x.shape}"
+    judge(call, block(Tensor(x)).data, written_out(x, block.state_dict(), stride))
 
 
 def test_in_training():
-    """in training both batch norms take the statistics of this batch"""
+    """in training both batch norms take the statistics of this batch, and move their own towards them, once"""
     rng = np.random.default_rng(6)
     block = trained(PreActBlock(3, 2, stride=2), rng).train()
     x = rng.standard_normal((3, 4, 5, 3))
-    wanted = written_out(x, block.state_dict(), 2, training=True)
-    judge(f"PreActBlock(3, 2, stride=2).train()(x), x of shape {x.shape}", block(Tensor(x)).data, wanted)
+    call = f"PreActBlock(3, 2, stride=2).train()(x), x of shape {x.shape}"
+    state = block.state_dict()
+    wanted = written_out(x, state, 2, training=True)
+    judge(call, block(Tensor(x)).data, wanted)
+    same_statistics(call, block, state)
 
 
 def test_the_gradient_arrives_at_the_input():

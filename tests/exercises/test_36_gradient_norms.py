@@ -106,14 +106,19 @@ def test_training_mode():
 
 
 def test_no_trace():
-    """weights, gradients, running statistics and random numbers stay as they were; an old .grad does not count"""
+    """weights, gradients, statistics, modes and random numbers stay as they were; an old .grad does not count"""
     random = np.random.default_rng(38)
     minidl.manual_seed(38)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2)).to(dtype=np.float64)
     images, labels = random.standard_normal((6, 3)), np.array([1, 0, 0, 1, 1, 0])
     call = "gradient_norms(model, images, labels), a model with batch norm and dropout"
+    model[1].eval()  # a part whose running statistics are frozen
+    modes = [module.training for module in model.modules()]
     state = generator_state()
     first = gradient_norms(model, images, labels)
+    after = [module.training for module in model.modules()]
+    message = f"the modes of the model and its parts (.training) were {modes}, and are {after} now"
+    require(after == modes, message, call=call)
     require(
         generator_state() == state,
         "random numbers were drawn, and the generator was not set back: what comes next is not what it would have been",
@@ -131,6 +136,29 @@ def test_no_trace():
         judge(f"{call}: {name}.grad, which was 7 everywhere", p.grad, np.full(p.shape, 7.0))
     mistaken = {"the gradients that the model had before are counted, too": [*first.values()]}
     judge_norms(f"{call}, whose .grad is 7 everywhere", again, first, mistakes=mistaken)
+
+
+class TwoMatrices(nn.Module):
+    """Rows through two matrices, of which the first is not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = nn.Parameter(np.eye(2, dtype=np.float32), requires_grad=False)
+        self.trained = nn.Parameter(np.zeros((2, 2), np.float32))
+
+    def forward(self, x):
+        return x @ self.frozen @ self.trained
+
+
+def test_a_frozen_matrix():
+    """a parameter that is not trained has no gradient, and is left out; names are what they are"""
+    images, labels = np.array([[3.0, 4.0]], np.float32), np.array([0])
+    judge_norms(
+        "gradient_norms(model, images, labels), where model.frozen requires no gradient",
+        gradient_norms(TwoMatrices(), images, labels),
+        {"trained": 5 / np.sqrt(2)},
+        given={"images": images, "labels": labels, "frozen": np.eye(2), "trained": np.zeros((2, 2))},
+    )
 
 
 class Headed(nn.Module):

@@ -71,11 +71,16 @@ def test_groups():
 def test_a_batch_norm_without_weight_and_bias():
     """nn.BatchNorm2d(4, affine=False) only normalises: its weight and its bias are None"""
     rng = np.random.default_rng(39)
-    bn = trained(nn.BatchNorm2d(4, affine=False), rng)
+    bn = trained(nn.BatchNorm2d(4, eps=0.1, affine=False), rng)
     x, kernel, bias = rng.standard_normal((2, 3, 4, 3)), rng.standard_normal((2, 2, 3, 4)), rng.standard_normal(4)
-    folded, new_bias = fold_into_kernel(Tensor(kernel), bn, Tensor(bias))
-    wanted = oracle.batch_norm(oracle.conv2d(x, kernel, bias), bn.running_mean.data, bn.running_var.data)
-    judge("x ∗ W + b, where bn has no weight and no bias", oracle.conv2d(x, folded.data, new_bias.data), wanted)
+    for b in bias, None:
+        folded, new_bias = fold_into_kernel(Tensor(kernel), bn, None if b is None else Tensor(b))
+        wanted = oracle.batch_norm(oracle.conv2d(x, kernel, b), bn.running_mean.data, bn.running_var.data, eps=0.1)
+        judge(
+            f"x ∗ W + b, where bn has no weight and no bias, and the convolution {'no' if b is None else 'a'} bias",
+            oracle.conv2d(x, folded.data, new_bias.data),
+            wanted,
+        )
 
 
 def test_nothing_is_written_to():
@@ -86,5 +91,7 @@ def test_nothing_is_written_to():
     statistics = {"bn.weight": bn.weight, "bn.bias": bn.bias, "mean": bn.running_mean, "variance": bn.running_var}
     with untouched("fold_into_kernel(kernel, bn, bias)", kernel=kernel, bias=bias, **statistics):
         folded, new_bias = fold_into_kernel(kernel, bn, bias)
-    for name, part in (("kernel", folded), ("bias", new_bias)):
-        judge(f"the dtype of the folded {name}, all being float32", str(part.dtype), "float32")
+    t = bn.weight.data / np.sqrt(bn.running_var.data + 1e-5)
+    wanted = kernel.data * t, (bias.data - bn.running_mean.data) * t + bn.bias.data
+    call = "fold_into_kernel(kernel, bn, bias), all in float32"
+    judge(call, (folded, new_bias), tuple(part.astype(np.float32) for part in wanted), tolerance=1e-5)

@@ -103,14 +103,14 @@ def test_stride_2():
     judge(f"{call}(x), x of shape {x.shape}", fused(block, call)(Tensor(x)).data, written_out(x, block.state_dict(), 2))
 
 
-@pytest.mark.parametrize(("C", "F", "stride"), [(6, 6, 1), (4, 6, 2)])
-def test_groups(C, F, stride):
-    """two groups: a filter reads only half of the channels, and so does the identity, written as a kernel"""
+@pytest.mark.parametrize(("C", "F", "stride", "groups"), [(6, 6, 1, 2), (4, 6, 2, 2), (6, 6, 1, 3), (3, 3, 1, 3)])
+def test_groups(C, F, stride, groups):
+    """two or three groups: a filter reads only its part of the channels, and so does the identity as a kernel"""
     rng = np.random.default_rng(6)
-    block = trained(RepVGGBlock(C, F, stride=stride, groups=2), rng)
+    block = trained(RepVGGBlock(C, F, stride=stride, groups=groups), rng)
     x = rng.standard_normal((2, 3, 4, C))
-    call = f"RepVGGBlock({C}, {F}, stride={stride}, groups=2).fuse()"
-    wanted = written_out(x, block.state_dict(), stride, groups=2)
+    call = f"RepVGGBlock({C}, {F}, stride={stride}, groups={groups}).fuse()"
+    wanted = written_out(x, block.state_dict(), stride, groups)
     judge(f"{call}(x), x of shape {x.shape}", fused(block, call)(Tensor(x)).data, wanted)
 
 
@@ -118,8 +118,11 @@ def test_the_block_stays_as_it_is():
     """the plain form is a new block, with arrays of its own; fused again it is itself"""
     rng = np.random.default_rng(7)
     block = trained(RepVGGBlock(3, 3), rng)
+    block.train()
     before, call = block.state_dict(), "RepVGGBlock(3, 3).fuse()"
     plain = fused(block, call)
+    still = all(part.training for part in block.modules())
+    require(still, "the block that was fused was in training mode, and now some of it is not", call=call)
     plain.rbr_reparam.weight.data[...] = plain.rbr_reparam.bias.data[...] = 0
     for name, array in block.state_dict().items():
         judge(f"{call};  afterwards, in the block that was fused: {name}", array, before[name])

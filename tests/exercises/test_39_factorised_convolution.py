@@ -114,10 +114,31 @@ def test_the_gradient_arrives_at_the_input():
     judge("InceptionB(2, c7=1)(x).backward(g):  x.grad", image.grad.data, wanted, tolerance=1e-6)
 
 
+def test_each_batch_norm_meets_a_batch_once():
+    """in training the batch norms that read the input, or its means, move their statistics towards it once"""
+    rng = np.random.default_rng(41)
+    module = trained(InceptionB(2, c7=2), rng).train()
+    x = rng.standard_normal((2, 3, 4, 2))
+    state = module.state_dict()
+    module(Tensor(x))
+    for name in ("branch1x1", "branch7x7_1", "branch7x7dbl_1", "branch_pool"):
+        image = oracle.avg_pool2d(x, 3, stride=1, padding=1) if name == "branch_pool" else x
+        normed(oracle.conv2d(image, state[f"{name}.conv.weight"]), state, f"{name}.bn", training=True)  # moves them
+        for statistic in (f"{name}.bn.running_mean", f"{name}.bn.running_var"):
+            judge(f"module(x), in training; afterwards {statistic}", module.state_dict()[statistic], state[statistic])
+
+
 def test_cost():
     """1×7 and 7×1 from 192 to 192 channels on 17×17: 149 million multiply-adds, where a 7×7 has 522 million"""
     with nn.init.placeholders():
-        weights = {name: p.size for name, p in InceptionB(768, c7=192).named_parameters()}
+        module = InceptionB(768, c7=192)
+    weights = {name: p.size for name, p in module.named_parameters()}
+    sizes = {name: p.shape for name, p in module.named_parameters() if name.endswith("conv.weight")}
+    judge(
+        "the weights of InceptionB(768, c7=192)",
+        sizes,
+        {f"{name}.conv.weight": kernel for name, kernel in kernels(768, 192).items()},
+    )
     both = weights.get("branch7x7_2.conv.weight", 0) + weights.get("branch7x7_3.conv.weight", 0)
     judge(
         "multiply-adds of branch7x7_2 and branch7x7_3 of InceptionB(768, c7=192) on 17×17", 17 * 17 * both, 149_151_744

@@ -6,7 +6,7 @@ import pytest
 
 from minidl import Tensor
 from minidl import functional as F
-from minidl.exercises.judging import judge, untouched
+from minidl.exercises.judging import judge, require, untouched
 from minidl.ops.cross_entropy import smoothed
 
 pytestmark = pytest.mark.exercise("label-smoothing")
@@ -43,6 +43,22 @@ def test_soft_labels():
     judge("smoothed(q, 0.1), q of shape (2, 3, 4, 5)", result, wanted)
 
 
+def test_labels_that_are_learned():
+    """a Tensor q that requires a gradient, with rows of any sum: each element gets ε / K, and (1 − ε) g comes back"""
+    q, g = Tensor(np.array([[0.5, 1.5], [0.0, 0.25]]), requires_grad=True), np.array([[1.0, -2.0], [3.0, 4.0]])
+    result = smoothed(q, 0.5)
+    wanted = np.array([[0.5, 1.0], [0.25, 0.375]])
+    judge("smoothed(q, 0.5)", result, wanted, given={"q": q})
+    judge("smoothed(q.data, 0.5)", smoothed(q.data, 0.5), wanted, given={"q.data": q})
+    require(
+        isinstance(result, Tensor) and result.requires_grad,
+        "the result is no part of the graph: compute with the Tensor itself, not with its .data",
+        call="smoothed(q, 0.5), where q is a Tensor that requires a gradient",
+    )
+    result.backward(g)
+    judge("smoothed(q, 0.5).backward(g), q.grad", q.grad, 0.5 * g, given={"g": g})
+
+
 def test_ends():
     """ε = 0 changes nothing, ε = 1 leaves nothing of q"""
     q = np.array([[0.25, 0.75, 0.0, 0.0]])
@@ -67,4 +83,7 @@ def test_float32_stays_float32():
     q = np.array([[0.0, 1.0]], np.float32)
     wanted = np.array([[0.125, 0.875]], np.float32)
     judge("smoothed(q, 0.25), q of dtype float32", smoothed(q, 0.25), wanted, given={"q": q})
-    judge("smoothed(Tensor(q), 0.25).data", smoothed(Tensor(q), 0.25).data, wanted, given={"q": q})
+    tensor = Tensor(q)
+    with untouched("smoothed(Tensor(q), 0.25)", q=tensor):
+        result = smoothed(tensor, 0.25)
+    judge("smoothed(Tensor(q), 0.25).data", result.data, wanted, given={"q": q})

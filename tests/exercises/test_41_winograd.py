@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 
-from minidl.exercises.judging import Wrong, judge, untouched
+from minidl.exercises.judging import Wrong, judge, require, untouched
 from minidl.kernels import columns
 from minidl.kernels.epilogue import Epilogue
 from minidl.kernels.window import Window
@@ -119,4 +119,39 @@ def test_it_is_not_im2col(monkeypatch):
         convolve(x, weight, Window((3, 3)), Epilogue()),
         oracle.conv2d(x, weight),
         given={"x.shape": x.shape, "weight.shape": weight.shape},
+    )
+
+
+def test_parts_of_the_epilogue():
+    """each part of the epilogue by itself, in float32"""
+    x, weight = rng.normal(size=(1, 4, 5, 2)).astype(np.float32), rng.normal(size=(3, 3, 2, 3)).astype(np.float32)
+    bias, add = rng.normal(size=3).astype(np.float32), rng.normal(size=(1, 2, 3, 3)).astype(np.float32)
+    plain = oracle.conv2d(x, weight)
+    for call, epilogue, wanted in (
+        ("Epilogue(bias)", Epilogue(bias), plain + bias),
+        ("Epilogue(add=add)", Epilogue(add=add), plain + add),
+        ("Epilogue(relu=True)", Epilogue(relu=True), np.maximum(plain, 0)),
+        ("Epilogue(add=add, relu=True)", Epilogue(add=add, relu=True), np.maximum(plain + add, 0)),
+    ):
+        judge(
+            f"convolve(x, weight, Window(kernel=(3, 3)), {call}), in float32",
+            convolve(x, weight, Window((3, 3)), epilogue),
+            wanted.astype(np.float32),
+            given={"x.shape": x.shape, "weight.shape": weight.shape, "bias": bias, "add.shape": add.shape},
+            tolerance=2e-4,
+        )
+
+
+def test_it_rounds_as_winograd_does():
+    """a filter that copies its pixel: the sums over a tile lose digits next to 10¹², which direct products do not"""
+    x, weight = np.arange(64.0).reshape(1, 8, 8, 1) / 7, np.zeros((3, 3, 1, 1))
+    x[0, 2, 2, 0], weight[1, 1] = 1e12, 1.0
+    y, call = convolve(x, weight, Window((3, 3)), Epilogue()), "convolve(x, weight, Window(kernel=(3, 3)), Epilogue())"
+    off = np.abs(np.asarray(y) - x[:, 1:-1, 1:-1]).max()
+    require(off < 1, f"wanted  x[:, 1:-1, 1:-1], but for rounding\ngot     a difference of {off:.3g}", call=call)
+    require(
+        off > 0,
+        "the result is exact to the last bit: so each pixel was multiplied by the filter itself, and no tile "
+        "transformed. With Winograd's maps a large pixel costs its neighbours in the tile some digits",
+        call=call,
     )

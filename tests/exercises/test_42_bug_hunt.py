@@ -48,6 +48,13 @@ def test_scaling_a_gradient_changes_the_one_i_gave():
         ]
         require(not shared, f"the gradients of {' and of '.join(shared)} lie in the same memory", call=call)
 
+    g, h = Tensor(g, requires_grad=True), np.array([5.0, -7.0])  # and with create_graph=True there is a way back to g
+    (to_a,) = minidl.grad(a + b, (a,), g, create_graph=True)
+    got = given(minidl.grad, to_a, (g,), Tensor(h))
+    call = "(to_a,) = minidl.grad(a + b, (a,), g, create_graph=True)\n(to_g,) = minidl.grad(to_a, (g,), h)"
+    require(isinstance(got, tuple | list), f"wanted  to_g = h, for to_a is g\ngot     {got!r}", call=call)
+    judge(call, got[0].data, h, given={"h": h})
+
 
 # ------------------------------------------------------------------------------------------------------------ report 2
 
@@ -75,6 +82,19 @@ def test_padding_wins_against_no_number(dtype):
         z = F.max_pool2d(Tensor(x), 3, stride=2, padding=1)
     for context, got in (("", y), ("with minidl.no_grad(): ", z)):
         judge(f"{context}F.max_pool2d(x, 3, stride=2, padding=1), x of shape (2, 5, 4, 3), {x.dtype}", got.data, wanted)
+
+
+def test_the_least_integer_there_is():
+    """Report 2, too: integers as low as their type has them"""
+    for dtype in (np.int64, np.int8):
+        low = np.iinfo(dtype).min
+        x = np.array([[low, low], [low, low + 2]], dtype)
+        judge(
+            f"F.max_pool2d(x, 2, stride=2, padding=1)[0, :, :, 0], x in {x.dtype}",
+            F.max_pool2d(Tensor(x.reshape(1, 2, 2, 1)), 2, stride=2, padding=1).data[0, :, :, 0],
+            x,
+            given={"x[0, :, :, 0]": x},
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ report 3
@@ -123,7 +143,7 @@ def test_scores_in_a_column():
 
 
 def test_weights_in_a_row():
-    """Report 4, too: the same with weights, and with other losses"""
+    """Report 4, too: the same with weights, with other losses, and with other pairs of shapes"""
     x, weight = Tensor(np.ones((3, 1))), Tensor(np.ones((1, 3)))
     for loss in (F.mse_loss, F.l1_loss, F.huber_loss):
         got = given(loss, x, x, weight=weight)
@@ -132,6 +152,10 @@ def test_weights_in_a_row():
             f"wanted  ValueError\ngot     {got!r}",
             call=f"F.{loss.__name__}(x, x, weight=weight), x of shape (3, 1), weight of shape (1, 3)",
         )
+    for shape, other in ((3, 3), (3,)), ((3, 2), (3, 1)), ((2, 3), (3, 2)), ((2, 1, 3), (2, 3, 1)):
+        got = given(F.mse_loss, Tensor(np.ones(shape)), Tensor(np.ones(other)))
+        call = f"F.mse_loss(x, target), x of shape {shape}, target of shape {other}"
+        require(isinstance(got, ValueError), f"wanted  ValueError\ngot     {got!r}", call=call)
 
 
 # ------------------------------------------------------------------------------------------------------------ report 5
