@@ -6,6 +6,7 @@ import argparse
 
 from minidl.commands.exercise_options import add_folder
 from minidl.commands.learning import add_learning, overview
+from minidl.commands.milestone import add_milestone
 from minidl.commands.teaching import add_teaching
 
 
@@ -28,4 +29,5 @@ def add_exercise(commands: argparse._SubParsersAction) -> None:
     add_folder(parser)
     actions = parser.add_subparsers(dest="action", metavar="COMMAND")
     add_learning(actions)
+    add_milestone(actions)
     add_teaching(actions)

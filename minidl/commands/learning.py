@@ -8,14 +8,13 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from minidl.commands.exercise_options import add_folder, add_judging, named_or_last, require_tests, short, workplace
-from minidl.commands.options import UsageError, positive
+from minidl.commands.options import UsageError
 from minidl.exercises.advice import advice_for
 from minidl.exercises.curriculum import Exercise, curriculum
 from minidl.exercises.explain import explained, printed
-from minidl.exercises.runner import judge, judges_of, run_command
+from minidl.exercises.runner import judge, judges_of
 from minidl.exercises.screen import say, waiting
 from minidl.exercises.submissions import CannotBeJudged, is_blank, require_no_collisions
 from minidl.exercises.workplace import Workplace
@@ -29,28 +28,22 @@ MEANINGS = {"passed": "passed", "changed": "changed since it passed", "started":
 
 def add_learning(actions: argparse._SubParsersAction) -> None:
     saved_last = "that you saved last"
-    _add(actions, "list", _list, "show all exercises, and which you have passed")
-    _add(actions, "start", _start, "write the worksheet of an exercise", "that comes next")
-    check = _add(actions, "check", _check, "run the tests of an exercise on what you wrote", saved_last)
+    add_command(actions, "list", _list, "show all exercises, and which you have passed")
+    add_command(actions, "start", _start, "write the worksheet of an exercise", "that comes next")
+    check = add_command(actions, "check", _check, "run the tests of an exercise on what you wrote", saved_last)
     check.add_argument("--all", action="store_true", help="every exercise that you have started")
     add_judging(check)
-    hint = _add(actions, "hint", _hint, "show a hint", saved_last)
+    hint = add_command(actions, "hint", _hint, "show a hint", saved_last)
     hint.add_argument("--more", action="store_true", help="one hint further; there are three")
     text = "show how minidl does it, beside what you wrote; after you have passed"
-    solution = _add(actions, "solution", _solution, text, saved_last)
+    solution = add_command(actions, "solution", _solution, text, saved_last)
     solution.add_argument("--give-up", action="store_true", help="without having passed")
-    reset = _add(actions, "reset", _reset, "write a fresh worksheet; yours is kept as a backup")
+    reset = add_command(actions, "reset", _reset, "write a fresh worksheet; yours is kept as a backup")
     reset.add_argument("exercise", metavar="EXERCISE", help="its number or name")
-    add_judging(_add(actions, "watch", _watch, "check each worksheet whenever you save it, until Ctrl-C"))
-    text = "train a network on handwritten digits with the functions that you wrote, in the place of minidl's own"
-    run = _add(actions, "run", _run, text)
-    run.add_argument("--mine", action="store_true", required=True, help="with all that have passed")
-    text = "passes over the images (default %(default)s)"
-    run.add_argument("--epochs", type=positive, default=3, metavar="N", help=text)
-    run.add_argument("--model", default="resnet_small", metavar="MODEL", help="which network (default %(default)s)")
+    add_judging(add_command(actions, "watch", _watch, "check each worksheet whenever you save it, until Ctrl-C"))
 
 
-def _add(
+def add_command(
     actions: argparse._SubParsersAction, name: str, run: Run, text: str, default: str = ""
 ) -> argparse.ArgumentParser:
     """A command for learners; `default` says which exercise it is for where none is named."""
@@ -284,50 +277,3 @@ def _watch(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say("\nno longer watching")
         return 0
-
-
-def _run(options: argparse.Namespace) -> int:
-    place, course = workplace(options), curriculum()
-    mine = place.passed(course)
-    if not mine:
-        raise UsageError("nothing of yours has passed yet: `minidl exercise` says what comes next")
-    submissions = [place.submission(exercise) for exercise in mine]
-    try:
-        require_no_collisions(submissions)
-    except CannotBeJudged as collision:
-        raise UsageError(str(collision)) from None
-    functions = [target for exercise in mine for target in exercise.targets]
-    every = [target for exercise in course.exercises for target in exercise.targets]
-    theirs = "still to be written" if course.exported else "minidl's still"
-    say(f"training {options.model}: of {len(every)} functions of the exercises {len(functions)} are yours", end=", ")
-    say(f"{len(every) - len(functions)} are {theirs}\n")
-    output = place.folder / "runs" / time.strftime("%Y-%m-%d-%H%M%S")
-    command = ["train", options.model, "--epochs", str(options.epochs), "--output", str(output)]
-    result = run_command(command, submissions)
-    for error in result["errors"]:
-        _say_error(error, mine, place)
-    if result["status"]:
-        return 1
-    calls = {target.removeprefix("minidl."): result["calls"].get(target, 0) for target in functions}
-    say("\nhow often your functions were called:")
-    used = sum(count > 0 for count in calls.values())
-    for name, count in sorted(calls.items(), key=lambda item: -item[1])[:used]:
-        say(f"  {count:>10,}  {name}")
-    unused = [name for name, count in calls.items() if not count]
-    if unused:
-        text = f"this network has no use for {', '.join(unused)}"
-        say(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="  "))
-    say(
-        (f"{len(functions)} of the {len(every)} functions of the exercises are yours", "bold"),
-        f"; {used} worked in this run",
-    )
-    return 0
-
-
-def _say_error(error: dict[str, Any], mine: list[Exercise], place: Workplace) -> None:
-    """An error of a training run, with the lines of the learner's worksheets that it went through."""
-    say(("✗", "bold red"), f" {error['last_line']}")
-    files = {str(place.file(exercise)): exercise for exercise in mine}
-    for file, line, name, source in error["frames"]:
-        if file in files:
-            say(f"    {files[file]}: {Path(file).name}, line {line}, in {name}:  {source}")

@@ -10,6 +10,7 @@ file that it names. No other tests are collected, no conftest.py has a say, and 
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import runpy
@@ -143,8 +144,8 @@ def _limit_memory() -> None:
 def judge(request: dict[str, Any]) -> dict[str, Any]:
     """Run the judges of one exercise."""
     try:
-        import minidl  # noqa: F401 - now, when what goes wrong is the submission's doing
-        import models  # noqa: F401
+        for module in {target.split(":")[0] for _, _, targets, _ in request["submissions"] for target in targets}:
+            importlib.import_module(module)  # now, when what goes wrong is the submission's doing
     except Exception as error:
         return {"tests": {}, "errors": [described(error)]}
     import pytest

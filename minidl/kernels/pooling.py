@@ -132,7 +132,7 @@ def _find_nans(padded: Array, window: Window, best: Array, at: Array) -> None:
 
 
 def _lowest(x: Array) -> float:
-    """What wins over nothing."""
+    """What is less than every number in the dtype of x, or the least of them: it never wins."""
     return -math.inf if is_floating(x.dtype) else np.iinfo(x.dtype).min
 
 

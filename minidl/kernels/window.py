@@ -65,7 +65,8 @@ class Window:
         """(OH, OW): at how many places the window stands. Less than 1 where the image is too small for it.
 
         ⌊(H + padding − extent) / stride⌋ + 1. With ceil_mode the quotient is rounded up, unless the last window
-        would then begin in the padding below or to the right of the image (PyTorch's rule).
+        would then begin in the padding below or to the right of the image (PyTorch's rule); so there it stands at one
+        place at least in an image that is only a little too small.
         """
         sizes = []
         for size, extent, stride, (before, after) in zip((H, W), self.extent, self.stride, self.padding, strict=True):

@@ -45,9 +45,9 @@ def test_soft_labels():
 
 def test_labels_that_are_learned():
     """a Tensor q that requires a gradient, with rows of any sum: each element gets ε / K, and (1 − ε) g comes back"""
-    q, g = Tensor(np.array([[0.5, 1.5], [0.0, 0.25]]), requires_grad=True), np.array([[1.0, -2.0], [3.0, 4.0]])
+    q, g = Tensor(np.array([[0.5, 3.5], [0.0, 0.25]]), requires_grad=True), np.array([[1.0, -2.0], [3.0, 4.0]])
     result = smoothed(q, 0.5)
-    wanted = np.array([[0.5, 1.0], [0.25, 0.375]])
+    wanted = np.array([[0.5, 2.0], [0.25, 0.375]])
     judge("smoothed(q, 0.5)", result, wanted, given={"q": q})
     judge("smoothed(q.data, 0.5)", smoothed(q.data, 0.5), wanted, given={"q.data": q})
     require(
