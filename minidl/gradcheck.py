@@ -44,7 +44,7 @@ class GradcheckReport:
 
     compared: int  # derivatives compared
     worst_absolute: float  # max |analytic − numeric|
-    worst_relative: float  # the same over the largest derivative
+    worst_relative: float  # the same over the largest difference quotient in size; 0 where all are 0
     kinks: tuple[Place, ...] = ()  # elements of inputs with a kink within the step: what is there was not compared
 
     def __str__(self) -> str:

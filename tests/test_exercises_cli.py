@@ -211,6 +211,8 @@ def test_judges_of_ones_own_and_another_limit(minidl, folder):
     status, out, _ = minidl("check", "--seconds", "2")
     assert status == 1
     assert "time was up: your code was still running, in line" in out
+    status, out, _ = minidl("grade", "work", "--seconds", "2")
+    assert "time was up" in out
 
 
 def test_what_is_printed_is_shown(minidl, folder):

@@ -152,6 +152,10 @@ def test_a_command_with_a_submission(capfd):
     assert "relu" in capfd.readouterr().out
 
 
+def test_a_command_that_is_none(capfd):
+    assert run_command(["nothing"], [])["status"] == 2
+
+
 def test_a_command_with_a_submission_that_breaks_it(capfd):
     mine = submission(SLOPES, written("raise RuntimeError('broken')"), "mine.py")
     result = run_command(["gradcheck", "relu"], [mine])

@@ -195,5 +195,37 @@ def test_a_name_that_is_not_there():
         substitution.find(substitution.ast.parse(MODULE), "Box.weight")
 
 
+ONE = """
+def double(x, times=2):
+    return one()
+
+def one():
+    return 1
+"""
+TWO = """
+class Box:
+    def area(self):
+        return self.two()
+
+    def two(self):
+        return 1 / 0
+"""
+
+
+def test_two_submissions_for_one_module(tmp_path, monkeypatch):
+    (tmp_path / "victim.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    submissions = [Submission("1.py", ONE, ("victim:double",)), Submission("2.py", TWO, ("victim:Box.area",))]
+    monkeypatch.setattr(sys, "meta_path", [Finder(submissions), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "victim", raising=False)
+    module = importlib.import_module("victim")
+    monkeypatch.delitem(sys.modules, "victim")
+    assert module.alias(5) == 1
+    with pytest.raises(ZeroDivisionError) as caught:
+        module.Crate(1).area()
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert [(frame.filename, frame.lineno) for frame in frames[-2:]] == [("2.py", 4), ("2.py", 7)]
+
+
 def test_modules_without_a_target_are_none_of_its_business():
     assert Finder([Submission("mine.py", "", ("victim:double",))]).find_spec("json") is None

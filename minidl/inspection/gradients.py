@@ -16,7 +16,7 @@ from minidl.tensor import Tensor
 
 def gradient_norms(model: Module, images: Any, labels: Any, aux_weight: float | None = None) -> dict[str, float]:
     """‖∂L/∂W‖, the root of the sum of squares, for each weight matrix and filter bank W of `model`, by name, from the
-    input to the output.
+    input to the output; those that are frozen are left out.
 
     L is the cross-entropy of one batch, in training mode. Auxiliary scores count with `aux_weight`, or else the model's
     own, as in training.
