@@ -1,9 +1,12 @@
 """A learner's definitions in the place of a module's own: wherever that uses them, and nowhere else."""
 
+import gc
 import importlib
 import linecache
 import sys
+import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -225,6 +228,30 @@ def test_two_submissions_for_one_module(tmp_path, monkeypatch):
         module.Crate(1).area()
     frames = traceback.extract_tb(caught.value.__traceback__)
     assert [(frame.filename, frame.lineno) for frame in frames[-2:]] == [("2.py", 4), ("2.py", 7)]
+
+
+@pytest.fixture
+def interrupting_collector():
+    """A garbage collector that comes often, and lets another thread go on meanwhile."""
+
+    def callback(phase, info):
+        time.sleep(0)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(callback)
+    gc.set_threshold(50)
+    yield
+    gc.set_threshold(*before)
+    gc.callbacks.remove(callback)
+
+
+def test_threads_may_parse_at_once(interrupting_collector):
+    """Python 3.11 raises SystemError here, but for the lock."""
+    text = MODULE * 10
+    for _ in range(5):
+        with ThreadPoolExecutor(4) as pool:
+            trees = list(pool.map(substitution.parsed, [text] * 20))
+        assert {len(tree.body) for tree in trees} == {len(trees[0].body)}
 
 
 def test_modules_without_a_target_are_none_of_its_business():

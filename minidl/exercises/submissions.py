@@ -18,6 +18,7 @@ from minidl.exercises.substitution import (
     is_trial,
     names_of,
     parent,
+    parsed,
 )
 from minidl.exercises.worksheet import body_of, definitions, source_of
 
@@ -29,8 +30,8 @@ class CannotBeJudged(ValueError):
 def submission(exercise: Exercise, text: str, file: Path | str, tree: Path | None = None) -> Submission:
     """A worksheet as it was filled in. Raises: CannotBeJudged."""
     try:
-        theirs = ast.parse(text, str(file))
-        compile(theirs, str(file), "exec", dont_inherit=True)  # a `return` in a class, say, is found only now
+        theirs = parsed(text, str(file))
+        compile(text, str(file), "exec", dont_inherit=True)  # a `return` in a class, say, is found only now
     except (RecursionError, MemoryError):
         raise CannotBeJudged("this is too deeply nested for Python") from None
     except SyntaxError as error:
@@ -96,7 +97,7 @@ def _check_signature(name: str, new: Definition, own: Definition) -> None:
 
 def _signature(node: ast.FunctionDef) -> str:
     """Names and defaults, without the annotations."""
-    function = ast.parse(f"def _({ast.unparse(node.args)}): 0").body[0]
+    function = parsed(f"def _({ast.unparse(node.args)}): 0").body[0]
     assert isinstance(function, ast.FunctionDef)
     for argument in ast.walk(function.args):
         if isinstance(argument, ast.arg):
@@ -133,7 +134,7 @@ def require_no_collisions(submissions: Sequence[Submission]) -> None:
     """Raises: CannotBeJudged where two worksheets for one module define helpers of one name."""
     where: dict[tuple[str, str], str] = {}
     for one in submissions:
-        helpers = extras(ast.parse(one.text), one.targets, one.known) if one.text else []
+        helpers = extras(parsed(one.text), one.targets, one.known) if one.text else []
         for module in {target.split(":")[0] for target in one.targets}:
             for name in (new for node in helpers if not is_import(node) for new in names_of(ast.Module([node], []))):
                 other = where.setdefault((module, name), one.file)
@@ -156,7 +157,7 @@ def in_tree(exercise: Exercise, tree: Path) -> Submission:
 def is_blank(text: str, exercise: Exercise) -> bool:
     """Whether nothing has been written yet: each definition still raises ExerciseTodo. Never true of a bug hunt."""
     try:
-        tree = ast.parse(text)
+        tree = parsed(text)
         bodies = [find(tree, target.split(":")[1]) for target in exercise.targets]
     except (SyntaxError, ValueError, KeyError, RecursionError, MemoryError):
         return False

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from importlib.abc import MetaPathFinder
@@ -30,6 +31,16 @@ class Submission(NamedTuple):
     text: str
     targets: tuple[str, ...]  # "module:name" of each definition that it brings: "minidl.ops.conv:Conv2d.forward"
     known: tuple[str, ...] = ()  # what its modules import of minidl, all together: see `imported`
+
+
+_parsing = threading.Lock()
+
+
+def parsed(text: str | bytes, file: str = "<text>") -> ast.Module:
+    """The syntax tree of a text; one at a time, for threads of Python 3.11 that parse at once get in each other's way
+    (github.com/python/cpython/issues/106905)."""
+    with _parsing:
+        return ast.parse(text, file)
 
 
 calls: Counter[str] = Counter()  # of each target, how often the learner's function was called
@@ -92,7 +103,7 @@ def bind_imports() -> None:
     """
     for name, submission in list(_waiting):
         module, missing = sys.modules[name], False
-        for node in ast.parse(submission.text).body:
+        for node in parsed(submission.text).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("minidl", "models"):
                 source = sys.modules.get(node.module or "")
                 for alias in node.names:
@@ -106,7 +117,7 @@ def bind_imports() -> None:
 
 def substituted(source: bytes, path: str, module: str, brought: list[tuple[str, Submission]]) -> CodeType:
     """The code of a module in which some definitions are those of submissions."""
-    tree = ast.parse(source, path)
+    tree = parsed(source, path)
     files: dict[str, str] = {}  # of names that learners have defined, where
     for submission in {id(submission): submission for _, submission in brought}.values():
         names = [name for name, other in brought if other is submission]
@@ -114,7 +125,7 @@ def substituted(source: bytes, path: str, module: str, brought: list[tuple[str, 
             for name in names:
                 _count(find(tree, name), f"{module}:{name}")
             continue
-        theirs = ast.parse(submission.text, submission.file)
+        theirs = parsed(submission.text, submission.file)
         helpers = extras(theirs, submission.targets, {*submission.known, *imported(tree)})
         first = min(tree.body.index(find(tree, name.split(".")[0])) for name in names)
         for name in names:
@@ -162,7 +173,7 @@ def _replace(tree: ast.Module, theirs: ast.Module, name: str, target: str) -> No
 def _count(function: Definition, target: str) -> None:
     """Have each call of it counted."""
     assert isinstance(function, ast.FunctionDef)
-    count = ast.parse(f"{COUNT}([{target!r}])").body[0]
+    count = parsed(f"{COUNT}([{target!r}])").body[0]
     for node in ast.walk(count):
         ast.copy_location(node, function.body[0])
     function.body.insert(1 if ast.get_docstring(function) is not None else 0, count)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minidl.exercises.curriculum import Exercise, Mistake, curriculum
-from minidl.exercises.substitution import Definition, find
+from minidl.exercises.substitution import Definition, find, parsed
 
 Fill = Callable[[str, str], str]  # (target, its source in the engine) → its source in the worksheet
 
@@ -28,7 +28,7 @@ class Source:
         self.relative = self.path.relative_to(root).as_posix()
         self.text = self.path.read_text(encoding="utf-8")
         self.lines = self.text.splitlines()
-        self.tree = ast.parse(self.text)
+        self.tree = parsed(self.text)
 
     def definition(self, name: str) -> str:
         """The whole definition called `name`, from its first decorator on, indented as in the file."""
@@ -115,7 +115,7 @@ def mistaken(text: str, mistake: Mistake) -> str:
 def _parsed(text: str) -> ast.FunctionDef:
     """A definition that may be indented, with line numbers and columns as in its text."""
     inside = text.startswith((" ", "\t"))
-    tree = ast.parse(f"class _:\n{text}" if inside else text)
+    tree = parsed(f"class _:\n{text}" if inside else text)
     node = tree.body[0].body[0] if inside else tree.body[0]  # type: ignore[attr-defined]
     if inside:
         ast.increment_lineno(node, -1)
