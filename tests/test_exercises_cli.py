@@ -352,6 +352,7 @@ def test_exporting(minidl, folder, monkeypatch):
     file.write_text((root() / "minidl" / "kernels" / "winograd.py").read_text())
     process = in_tree(folder / "course", "check", "41")
     assert (process.returncode, process.stdout[:20]) == (0, "✓ 41 winograd: passed"[:20])
+    assert "solution" not in process.stdout
     assert "1 of 2 exercises passed" in in_tree(folder / "course").stdout
     file.write_text(file.read_text() + "\n")
     assert "1 of 2 exercises passed" in in_tree(folder / "course").stdout

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,14 +66,17 @@ def test_a_loop_without_an_end():
     assert "slopes" in result.stuck
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 def test_a_process_that_starts_others():
-    """What is left behind does not keep anybody waiting."""
+    """What is left behind keeps nobody waiting, and is gone."""
     begun = time.monotonic()
-    result = verdict("import subprocess\nsubprocess.Popen(['sleep', '60'])\nreturn None")
+    result = verdict("import subprocess\nprint(subprocess.Popen(['sleep', '60']).pid)")
     assert result.failures[0].kind == "Wrong"
-    begun_thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\nreturn None"
-    assert verdict(begun_thread).failures[0].kind == "Wrong"
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()"
+    assert verdict(thread).failures[0].kind == "Wrong"
     assert time.monotonic() - begun < 40
+    file = Path("/proc", result.printed.strip(), "stat")
+    assert not file.exists() or file.read_text().split()[2] == "Z"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux")

@@ -197,7 +197,8 @@ def _tests_of(exercise: Exercise, tests: Path | None) -> str:
 
 
 def _say_next(exercise: Exercise, place: Workplace) -> None:
-    say(f"  `minidl exercise solution {exercise.number}` shows how minidl does it")
+    if not curriculum().is_in_place(exercise):  # in a student's tree there is no solution to be shown
+        say(f"  `minidl exercise solution {exercise.number}` shows how minidl does it")
     following = place.next(curriculum(), exercise)
     if following is not None:
         verb = "start" if place.text(following) is None else "check"

@@ -131,7 +131,8 @@ def substituted(source: bytes, path: str, module: str, brought: list[tuple[str, 
         for name in names:
             _replace(tree, theirs, name, f"{module}:{name}")
         tree.body[first:first] = helpers
-        methods = [f"{name.rpartition('.')[0]}.{new}" for name in names for new in names_of(parent(theirs, name))]
+        classes = {name.split(".")[0] for name in names if "." in name}
+        methods = [f"{outer}.{new}" for outer in classes for new in names_of(parent(theirs, f"{outer}._"))]
         files |= dict.fromkeys([*names, *methods, *names_of(ast.Module(helpers, []))], submission.file)
     code = compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
     return _relabelled(code, files)
