@@ -105,6 +105,7 @@ def device(spec: str | Device) -> Device:
     index, count = int(number or 0), gpu.cuda.runtime.getDeviceCount()
     if index >= count:
         raise DeviceError(f"device {spec!r}: this machine has {count} GPU(s), numbered from 0")
+    _require_cuda_libraries(gpu)
     return Device("gpu", index)
 
 
@@ -113,6 +114,19 @@ def _finds_gpu(gpu: ModuleType) -> bool:
         return bool(gpu.is_available())
     except gpu.cuda.runtime.CUDARuntimeError:  # what CuPy 13 does without a driver; CuPy 14 answers False
         return False
+
+
+@functools.cache
+def _require_cuda_libraries(gpu: ModuleType) -> None:
+    """CuPy comes without CUDA's compiler and matrix products, and misses them only when it computes."""
+    try:
+        gpu.dot(gpu.ones((2, 2)), gpu.ones((2, 2)))
+    except Exception as error:  # of many types: from CuPy's loader of libraries, its compiler and its runtime
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise DeviceError(
+            f"device 'gpu': CuPy {gpu.__version__} finds a GPU but cannot compute on it ({reason}); "
+            f"CUDA's libraries, if they are what is missing, come with {INSTALL_CUPY}"
+        ) from error
 
 
 def device_of(array: Array) -> Device:

@@ -19,6 +19,8 @@ Memory      ``empty`` holds garbage, poisoned here with NaN or a sentinel. CuPy 
 Devices     There are two. New arrays go to the current device (``with cuda.Device(1):``), so do the results of
             ``zeros_like`` and ``copy``; a computation on an array of any other device raises, as it does between GPUs
             without peer access.
+Values      A bound of NaN in ``clip`` holds nowhere, and bounds in the wrong order make a number of a NaN. Of several
+            NaN ``argmax`` may choose any.
 Layout      Results of computations are C-contiguous whatever the layout of the operands.
 Names       Only what CuPy 13 and 14 both have, with CuPy's parameters: reductions know no ``where=`` or ``initial=``,
             ufuncs no ``where=``, ``as_strided`` no ``writeable=``; there is no ``errstate`` and no floating-point
@@ -436,7 +438,7 @@ def _wrap(host: np.ndarray, device: Device) -> ndarray:
 def _host_index(index) -> tuple[tuple, list[ndarray]]:
     """The index for the host array, and the device arrays in it.
 
-    A Python list counts as an array, as it does in CuPy.
+    A Python list counts as an array, as it does in CuPy, and 1.9 counts as 1.
     """
     items, arrays = [], []
     for item in index if isinstance(index, tuple) else (index,):
@@ -444,6 +446,8 @@ def _host_index(index) -> tuple[tuple, list[ndarray]]:
             raise _refuse_host_array("index")
         if isinstance(item, list):
             item = asarray(item if item else np.empty(0, int))
+        if isinstance(item, (float, np.floating)):
+            item = int(item)
         if isinstance(item, ndarray):
             arrays.append(item)
             item = item._host
@@ -758,6 +762,34 @@ lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided))
 linalg = SimpleNamespace(norm=_norm)
 
 
+# ---- where CuPy's kernels have results of their own, on what the arrays hold
+
+
+def _clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
+    """A bound of NaN never holds; where the bounds are in the wrong order, all is the upper one, also NaN."""
+    low, high = (min if a_min is None else a_min), (max if a_max is None else a_max)
+    low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
+    y = np.where(low > high, high, np.where(a < low, low, np.where(a > high, high, a))).astype(a.dtype)
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+def _place(name: str):
+    """argmax or argmin: NaN wins. Which of several, CuPy leaves open; here it is the last."""
+
+    def place(a, axis=None, out=None, keepdims=False):
+        nan = np.isnan(np.flip(a, axis))
+        last_nan = (a.size if axis is None else a.shape[axis]) - 1 - np.argmax(nan, axis, keepdims=keepdims)
+        chosen = getattr(np, name)(a, axis, keepdims=keepdims)
+        return np.where(nan.any(axis, keepdims=keepdims), last_nan, chosen)
+
+    return place
+
+
+OF_ITS_OWN = {"clip": _clip, "argmax": _place("argmax"), "argmin": _place("argmin")}
+
 # ---- the tables become functions, methods and operators
 
 
@@ -778,7 +810,7 @@ FUNCTION_TABLES = {
 _namespace = {name: getattr(np, name) for name in FROM_NUMPY.split()} | {name: ufunc(name) for name in UFUNCS.split()}
 for _kind, _table in FUNCTION_TABLES.items():
     for _name, _parameters in signatures(_table).items():
-        _namespace[_name] = _device_function(_name, _parameters, getattr(np, _name), _kind)
+        _namespace[_name] = _device_function(_name, _parameters, OF_ITS_OWN.get(_name, getattr(np, _name)), _kind)
 
 
 def __getattr__(name: str):
@@ -828,4 +860,5 @@ for _operator, _name in UNARY_OPERATORS.items():
     _attach_unary(_operator, _namespace[_name])
 for _kind, _table in {"view": VIEW_METHODS, "computation": METHODS}.items():
     for _name, _parameters in signatures(_table).items():
-        setattr(ndarray, _name, _device_function(_name, _parameters, getattr(np.ndarray, _name), _kind))
+        _function = OF_ITS_OWN.get(_name, getattr(np.ndarray, _name))
+        setattr(ndarray, _name, _device_function(_name, _parameters, _function, _kind))

@@ -112,6 +112,20 @@ def test_cupy_finds_no_gpu(is_available):
         backend.set_gpu_module(None)
 
 
+def test_cupy_finds_a_gpu_but_not_cudas_libraries(fake, monkeypatch):
+    """They are loaded when something is computed, so that is tried."""
+
+    def dot(a, b):
+        raise ImportError("No such file: libcublas.so.13\nsearched in these places:")
+
+    monkeypatch.setitem(fake._namespace, "dot", dot)
+    backend._require_cuda_libraries.cache_clear()
+    with pytest.raises(DeviceError, match=r"cannot compute on it \(No such file: libcublas\.so\.13\); .*pip install"):
+        minidl.device("gpu")
+    monkeypatch.undo()
+    assert minidl.device("gpu") == Device("gpu", 0)
+
+
 def test_importing_minidl_imports_no_extra():
     code = (
         "import sys, minidl; print([m for m in ('cupy', 'torch', 'matplotlib', 'rich', 'scipy') if m in sys.modules])"

@@ -251,7 +251,9 @@ INDEXING: dict[str, Calls] = {
     "getitem": [
         (lambda d: zeros(d, 2, 3)[2], IndexError, "... 2 ... out of bounds ..., in a tensor of shape (2, 3)"),
         (lambda d: zeros(d, 2, 3)[0, 0, 0], IndexError, "...oo many indices ..., in a tensor of shape (2, 3)"),
-        (lambda d: zeros(d, 2, 3)[1.0], IndexError, "..., in a tensor of shape (2, 3)"),
+        (lambda d: zeros(d, 2, 3)[1.0], IndexError,
+         "expected integers, slices, None, ... and integer or boolean arrays, got 1.0, in a tensor of shape (2, 3)"),
+        (lambda d: zeros(d, 2, 3)[:, "a"], IndexError, "expected integers, ... got 'a', in a tensor of shape (2, 3)"),
     ],
     "gather": [
         *no_axis(lambda x, axis: x.gather(axis, x.astype(int))),

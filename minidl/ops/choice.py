@@ -5,6 +5,7 @@ What is chosen is a step function of the inputs, with derivative 0; so the gradi
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -65,7 +66,7 @@ class Clip(Function):
         xp = array_module(x)
         if not is_array(low) and not is_array(high):
             return xp.clip(x, low, high).astype(x.dtype, copy=False)
-        y = x if low is None else xp.maximum(x, low)  # not clip, which in CuPy lets a bound of NaN pass
+        y = x if low is None else xp.maximum(x, low)  # CuPy's clip passes over NaN, as a bound and where low > high
         return y if high is None else xp.minimum(y, high)
 
     def backward(self, g, x, low, high):
@@ -133,16 +134,21 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     bounds = [bound for bound in (low, high) if bound is not None]
     if not bounds:
         raise ValueError("clip: at least one of low and high must be given")
-    if all(isinstance(bound, numbers.Integral) for bound in bounds):
+    if _are_numbers_in_order(low, high):
         require_array("clip", x)
-    elif all(isinstance(bound, numbers.Real) for bound in bounds):
-        x = floating("clip", x)
+        x = x if all(isinstance(bound, numbers.Integral) for bound in bounds) else floating("clip", x)
     else:
         for bound in bounds:
             x, _ = operands("clip", x, bound)  # x is floating as soon as one bound is
         low, high = (None if bound is None else operands("clip", x, bound)[1] for bound in (low, high))
         common_shape("clip", *(one.shape for one in (x, low, high) if one is not None))
     return Clip()(x, low, high)
+
+
+def _are_numbers_in_order(low: Any, high: Any) -> bool:
+    """Whether the bounds are numbers (or None) with low ≤ high, which NaN never is."""
+    low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
+    return isinstance(low, numbers.Real) and isinstance(high, numbers.Real) and bool(low <= high)
 
 
 # Comparisons give plain boolean arrays: no gradient flows through them.

@@ -93,7 +93,10 @@ def _index_part(part: Any, place: Any) -> Any:
     if isinstance(part, list | tuple | range):
         part = np.array(part)
         return to_device(part if part.size else part.astype(np.int64), place)  # [] would be floating
-    return part
+    if part is None or part is ... or isinstance(part, slice | np.bool_) or hasattr(part, "__index__"):
+        return part
+    # Said here because CuPy would read x[1.9] as x[1].
+    raise IndexError(f"expected integers, slices, None, ... and integer or boolean arrays, got {part!r}")
 
 
 # --------------------------------------------------------------------------------------------------- along one axis

@@ -4,7 +4,8 @@ Which element is the largest is a step function of the inputs, with derivative 0
 in raw arrays, and then reads x there: the gradient goes to what was chosen, and of equal elements the first is chosen.
 
 As in NumPy and PyTorch, NaN wins every comparison: it is the largest element and the smallest, and is sorted as the
-largest. A tensor without axes is treated as a vector of one element.
+largest. (Of several NaN the first is chosen, but on a GPU any may be.) A tensor without axes is treated as a vector of
+one element.
 """
 
 from __future__ import annotations
