@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import fakecupy
@@ -23,6 +24,12 @@ settings.register_profile("deep", max_examples=1000, **_hypothesis)
 settings.load_profile("ci")
 
 REQUIRE_GPU = os.environ.get("MINIDL_REQUIRE_GPU") == "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Some tests interrupt a command, and a shell starts jobs in the background with Ctrl-C ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _gpu_missing() -> str:

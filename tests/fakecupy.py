@@ -1,5 +1,7 @@
 """A stand-in for ``cupy`` on a machine without a GPU: NumPy underneath, CuPy's rules on top.
 
+(tests/cuda_on_cpu lets CuPy itself run on such a machine, and tests/test_cupy.py compares the two.)
+
 Inject it with ``minidl.backend.set_gpu_module(fakecupy)``. An array here *holds* a NumPy array (a subclass would leak
 into host code). It differs from NumPy where CuPy does, and it raises where CuPy would be silently slow or silently
 wrong:

@@ -203,6 +203,16 @@ def test_torch_compile_needs_a_compiler(monkeypatch):
     assert PyTorch().left_out("torch/nchw", network) == ""
 
 
+def test_a_pytorch_for_the_cpu_alone_has_no_rows_on_a_gpu(monkeypatch):
+    case = operations.tiny_convolution("forward")
+    monkeypatch.setattr(PyTorch, "missing", lambda self: "")
+    monkeypatch.setattr(PyTorch, "version", lambda self: "2.13.0+cpu")
+    assert PyTorch().unable("torch/tf32-on", case) == "PyTorch 2.13.0+cpu is built without CUDA"
+    assert PyTorch().unable("torch/nchw", case) == ""
+    monkeypatch.setattr(PyTorch, "version", lambda self: "2.13.0")
+    assert PyTorch().unable("torch/tf32-on", case) == ""
+
+
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_every_row_says_of_every_case_whether_it_can(engine):
     for row in engine.rows:

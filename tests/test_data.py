@@ -8,10 +8,9 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
+import fakecupy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -491,19 +490,12 @@ def test_the_loader_refuses(call, error, message):
 
 
 def test_batches_go_to_the_device_that_was_asked_for():
-    class GpuArray:
-        def __init__(self, array):
-            self.host, self.device = array, SimpleNamespace(id=0)
-
-    runtime = SimpleNamespace(getDeviceCount=lambda: 1)
-    cuda = SimpleNamespace(runtime=runtime, Device=lambda index: nullcontext())
-    gpu = SimpleNamespace(asarray=GpuArray, ndarray=GpuArray, cuda=cuda, is_available=lambda: True, __version__="0")
-    backend.set_gpu_module(gpu)
+    backend.set_gpu_module(fakecupy)
     try:
         for prefetch in (0, 2):
-            batches = list(DataLoader(Squares(), 4, prefetch=prefetch, device="gpu"))
-            assert all(type(array) is GpuArray for batch in batches for array in batch)
-            assert [label for _, labels in batches for label in labels.host] == list(range(10))
+            batches = list(DataLoader(Squares(), 4, prefetch=prefetch, device="gpu:1"))
+            assert {(type(array), array.device.id) for batch in batches for array in batch} == {(fakecupy.ndarray, 1)}
+            assert [label for _, labels in batches for label in fakecupy.asnumpy(labels)] == list(range(10))
     finally:
         backend.set_gpu_module(None)
     assert all(type(array) is np.ndarray for batch in DataLoader(Squares(), 4, device="cpu") for array in batch)

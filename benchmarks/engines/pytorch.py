@@ -48,6 +48,8 @@ class PyTorch(Engine):
         absent = [name for name in pytorch_modules.libraries(case.options) if importlib.util.find_spec(name) is None]
         if module and absent:
             return f'{" and ".join(absent)} not installed: pip install "minidl[compare]"'
+        if row in self.devices and not self.missing() and self.version().endswith("+cpu"):
+            return f"PyTorch {self.version()} is built without CUDA"
         if row == "torch/channels-last" and len(case.shape) != 4:
             return "there are no images"
         if row.endswith("-folded"):
