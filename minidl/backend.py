@@ -88,10 +88,8 @@ def device(spec: str | Device) -> Device:
     >>> minidl.device("cpu")
     cpu
     """
-    if isinstance(spec, Device):
-        return spec
     kind, colon, number = str(spec).partition(":")
-    if spec == "cpu":
+    if kind == "cpu" and not colon:
         return CPU
     if kind != "gpu" or (colon and not number.isdecimal()):
         hint = '; write "gpu"' if str(spec).startswith("cuda") else ""
@@ -105,7 +103,7 @@ def device(spec: str | Device) -> Device:
     index, count = int(number or 0), gpu.cuda.runtime.getDeviceCount()
     if index >= count:
         raise DeviceError(f"device {spec!r}: this machine has {count} GPU(s), numbered from 0")
-    _require_cuda_libraries(gpu)
+    _require_cuda_libraries(gpu, index)
     return Device("gpu", index)
 
 
@@ -117,14 +115,15 @@ def _finds_gpu(gpu: ModuleType) -> bool:
 
 
 @functools.cache
-def _require_cuda_libraries(gpu: ModuleType) -> None:
+def _require_cuda_libraries(gpu: ModuleType, index: int) -> None:
     """CuPy comes without CUDA's compiler and matrix products, and misses them only when it computes."""
     try:
-        gpu.dot(gpu.ones((2, 2)), gpu.ones((2, 2)))
+        with gpu.cuda.Device(index):
+            gpu.dot(gpu.ones((2, 2)), gpu.ones((2, 2)))
     except Exception as error:  # of many types: from CuPy's loader of libraries, its compiler and its runtime
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise DeviceError(
-            f"device 'gpu': CuPy {gpu.__version__} finds a GPU but cannot compute on it ({reason}); "
+            f"device 'gpu:{index}': CuPy {gpu.__version__} finds a GPU but cannot compute on it ({reason}); "
             f"CUDA's libraries, if they are what is missing, come with {INSTALL_CUPY}"
         ) from error
 

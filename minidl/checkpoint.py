@@ -129,8 +129,10 @@ def _take_arrays(value: Any, place: Place, arrays: Arrays) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     hint = "write list(...)" if isinstance(value, tuple | set) else "a tensor is stored as tensor.numpy()"
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__name__}" if kind.__name__ == "ndarray" else kind.__name__  # CuPy's, say
     raise CheckpointError(
-        f"save: {_where(place)} is a {type(value).__name__}; a checkpoint holds dicts, lists, NumPy arrays, numbers, "
+        f"save: {_where(place)} is a {name}; a checkpoint holds dicts, lists, NumPy arrays, numbers, "
         f"strings, booleans and None; {hint}"
     )
 

@@ -770,7 +770,16 @@ linalg = SimpleNamespace(norm=_norm)
 def _clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
     """A bound of NaN never holds; where the bounds are in the wrong order, all is the upper one, also NaN."""
     low, high = (min if a_min is None else a_min), (max if a_max is None else a_max)
-    low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
+    if a.dtype.kind in "iu":
+        least, most = np.iinfo(a.dtype).min, np.iinfo(a.dtype).max
+    elif a.dtype.kind == "f":
+        least, most = -np.inf, np.inf
+    elif low is None or high is None:
+        raise TypeError("Unsupported type <class 'NoneType'>")
+    low, high = (least if low is None else low), (most if high is None else high)
+    if any(isinstance(bound, int) and a.dtype.kind in "iu" and not least <= bound <= most for bound in (low, high)):
+        raise OverflowError(f"Python integer out of bounds for {a.dtype}")
+    low, high = (np.asarray(bound, a.dtype if isinstance(bound, int | float) else None) for bound in (low, high))
     y = np.where(low > high, high, np.where(a < low, low, np.where(a > high, high, a))).astype(a.dtype)
     if out is None:
         return y

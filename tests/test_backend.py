@@ -126,6 +126,12 @@ def test_cupy_finds_a_gpu_but_not_cudas_libraries(fake, monkeypatch):
     assert minidl.device("gpu") == Device("gpu", 0)
 
 
+def test_a_device_that_somebody_made_is_looked_at_too(monkeypatch, import_again):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match="not installed"):
+        Tensor([1.0], device=Device("gpu"))
+
+
 def test_importing_minidl_imports_no_extra():
     code = (
         "import sys, minidl; print([m for m in ('cupy', 'torch', 'matplotlib', 'rich', 'scipy') if m in sys.modules])"

@@ -14,6 +14,7 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+import fakecupy
 import numpy as np
 import pytest
 import safetensors
@@ -223,6 +224,7 @@ REFUSED = [
     ({"betas": (0.9, 0.999)}, r"state\['betas'\] is a tuple; .*write list\(...\)"),
     ({"a": {1, 2}}, r"state\['a'\] is a set"),
     ({"a": Opaque()}, r"state\['a'\] is a Opaque; .*tensor.numpy\(\)"),
+    ({"a": fakecupy.zeros(2)}, r"state\['a'\] is a fakecupy.ndarray; .*NumPy arrays"),
     ({"a": b"bytes"}, r"state\['a'\] is a bytes"),
     ({"a": 1j}, r"state\['a'\] is a complex"),
     ({"a": np.datetime64("2020-01-01")}, r"state\['a'\] is a datetime64"),

@@ -80,6 +80,20 @@ def test_what_clip_does_with_nan(xp):
     np.testing.assert_array_equal(xp.asnumpy(x.clip(1.0, -1.0)), [-1, -1, -1, -1])
 
 
+@pytest.mark.parametrize("bounds", [(-1, 1), (0, 300), (None, -1)])
+def test_clip_takes_no_bound_that_the_dtype_does_not_hold(bounds, xp):
+    with pytest.raises(OverflowError):
+        xp.arange(3, dtype=np.uint8).clip(*bounds)
+
+
+def test_clip_of_whole_numbers(xp):
+    most = np.iinfo(np.int64).max
+    assert xp.asarray([-5, most]).clip(0).tolist() == [0, most]
+    assert xp.asarray([True, False]).clip(False, False).tolist() == [False, False]
+    with pytest.raises(TypeError, match="NoneType"):
+        xp.asarray([True]).clip(False)
+
+
 def test_a_floating_index_is_read_as_an_integer(xp):
     assert xp.arange(5)[1.9].item() == 1
 

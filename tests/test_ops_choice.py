@@ -177,6 +177,37 @@ MEETINGS = [
 ]
 
 
+WHOLE = [  # x, the bounds, and what becomes of x
+    (np.uint8([0, 5]), (-1, 1), [0, 1]),
+    (np.uint8([0, 5]), (0, 300), [0, 5]),
+    (np.int8([-128, 5]), (-1000, 1000), [-128, 5]),
+    (np.int8([3]), (np.uint8(1), np.uint8(200)), [3]),
+    (np.int64([-1, 2**63 - 1]), (0, None), [0, 2**63 - 1]),
+    (np.int32([1, 5, 9]), (7, 3), [3, 3, 3]),
+    (np.array([True, False]), (0, None), [True, False]),
+    (np.array([True, False]), (None, 2), [True, False]),
+    (np.array([True, False]), (1, None), [True, True]),
+]
+
+
+@pytest.mark.parametrize(("x", "bounds", "expected"), WHOLE)
+def test_clip_of_whole_numbers(x, bounds, expected, device):
+    """A bound that the dtype cannot hold is none."""
+    y = clip(Tensor(x, device=device), *bounds)
+    assert y.dtype == x.dtype
+    assert host(y).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("x", "bounds"),
+    [(np.uint8([3]), (None, -1)), (np.uint8([]), (300, None)), (np.int8([3]), (np.uint8(200), None)),
+     (np.array([True]), (2, None))],
+)  # fmt: skip
+def test_clip_to_what_no_number_of_the_dtype_is_within(x, bounds, device):
+    with pytest.raises(OverflowError, match=rf"^clip: -?\d+ does not fit into {x.dtype}; convert the tensor first"):
+        clip(Tensor(x, device=device), *bounds)
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("given", ["both", "low", "high"])
 def test_clip_is_pytorchs_clamp_wherever_x_and_its_bounds_meet(given, device, rng):

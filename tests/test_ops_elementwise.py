@@ -190,6 +190,9 @@ def test_the_power_of_integers_to_integers_of_both_signs_is_cut_to_an_integer(de
     y = Tensor(a, device=device) ** Tensor(b, device=device)
     assert y.dtype == np.int64
     assert host(y).tolist() == [0 if a == 0 > b else int(a ** float(b)) for a, b in pairs]
+    for base, expected in [(np.uint8([2, 1, 0]), [0, 1, 0]), (np.array([True, False, True]), [1, 0, 1])]:
+        y = Tensor(base, device=device) ** Tensor([-1, -2, -3], device=device)
+        assert host(y).tolist() == expected
 
 
 def test_second_derivatives_of_a_square_at_zero(device):

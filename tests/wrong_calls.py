@@ -253,6 +253,7 @@ INDEXING: dict[str, Calls] = {
         (lambda d: zeros(d, 2, 3)[0, 0, 0], IndexError, "...oo many indices ..., in a tensor of shape (2, 3)"),
         (lambda d: zeros(d, 2, 3)[1.0], IndexError,
          "expected integers, slices, None, ... and integer or boolean arrays, got 1.0, in a tensor of shape (2, 3)"),
+        (lambda d: zeros(d, 3, 3)[[0, 1], [0, 1, 2]], IndexError, "... broadcast..., in a tensor of shape (3, 3)"),
         (lambda d: zeros(d, 2, 3)[:, "a"], IndexError, "expected integers, ... got 'a', in a tensor of shape (2, 3)"),
     ],
     "gather": [

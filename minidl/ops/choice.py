@@ -134,15 +134,31 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     bounds = [bound for bound in (low, high) if bound is not None]
     if not bounds:
         raise ValueError("clip: at least one of low and high must be given")
-    if _are_numbers_in_order(low, high):
+    whole = all(isinstance(bound, numbers.Integral) for bound in bounds)
+    if whole:
         require_array("clip", x)
-        x = x if all(isinstance(bound, numbers.Integral) for bound in bounds) else floating("clip", x)
+    if whole and not is_floating(x.dtype):
+        low, high = _whole_bounds(low, high, x.dtype)
+    elif _are_numbers_in_order(low, high):
+        x = floating("clip", x)
+        low, high = (None if bound is None else float(bound) for bound in (low, high))
     else:
         for bound in bounds:
             x, _ = operands("clip", x, bound)  # x is floating as soon as one bound is
         low, high = (None if bound is None else operands("clip", x, bound)[1] for bound in (low, high))
         common_shape("clip", *(one.shape for one in (x, low, high) if one is not None))
     return Clip()(x, low, high)
+
+
+def _whole_bounds(low: Any, high: Any, dtype: np.dtype) -> tuple[int, int]:
+    """Bounds of whole numbers that their dtype can hold. One that it cannot is no bound, or leaves nothing to hold."""
+    least, most = (0, 1) if dtype == np.bool_ else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    low, high = (least if low is None else int(low)), (most if high is None else int(high))
+    if low > most or high < least:
+        bound = low if low > most else high
+        raise OverflowError(f"clip: {bound} does not fit into {dtype}; convert the tensor first, with .astype")
+    low, high = max(low, least), min(high, most)
+    return (bool(low), bool(high)) if dtype == np.bool_ else (low, high)
 
 
 def _are_numbers_in_order(low: Any, high: Any) -> bool:

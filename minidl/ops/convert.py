@@ -68,6 +68,9 @@ def copy(x: Any) -> Any:
 def astype(x: Tensor, dtype: Any) -> Tensor:
     """x as `dtype`; gradients flow through between floating dtypes. Returns x itself when nothing changes.
 
+    What NaN, infinities and numbers out of range become as integers depends on the processor, and is not the same on a
+    CPU and a GPU.
+
     >>> Tensor([1.5, -1.5]).astype("int64")
     Tensor([ 1, -1], dtype=int64, device=cpu)
     """

@@ -90,7 +90,8 @@ class Power(Function):
     """
 
     def forward(self, a, b):
-        return _signed_power(a, b) if a.dtype.kind == "i" else a**b
+        dtype = np.promote_types(a.dtype, b.dtype)
+        return _signed_power(a.astype(dtype, copy=False), b) if dtype.kind == "i" else a**b
 
     def backward(self, g, a, b):
         to_a = to_b = None

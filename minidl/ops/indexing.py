@@ -12,7 +12,8 @@ All of this file is these two, with one index or another:
     gather                along one axis, a position for every element: y[i, j] = x[i, index[i, j]]
     index_add             x plus what PutItem puts
 
-An index out of range is an error on the CPU. On a GPU, where looking at it would mean waiting, it wraps around.
+An index out of range is an error on the CPU, and on a GPU if it is a number. Arrays and lists of indices are not looked
+at there, for that would mean waiting: they wrap around.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def getitem(x: Any, index: Any) -> Any:
             parts = tuple(_index_part(part, place) for part in given)
         return GetItem(parts)(x)
     except (IndexError, TypeError, ValueError) as error:
-        raise type(error)(f"getitem: {error}, in a tensor of shape {x.shape}") from None
+        kind = IndexError if "broadcast" in str(error) else type(error)  # in CuPy that is a ValueError
+        raise kind(f"getitem: {error}, in a tensor of shape {x.shape}") from None
 
 
 def _index_part(part: Any, place: Any) -> Any:
