@@ -9,6 +9,7 @@
 #include <iterator>
 #include <map>
 #include <regex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,19 +24,34 @@ struct Program {
 
 enum { SUCCESS = 0, OUT_OF_ORDER = 4, COMPILATION_FAILED = 6 };
 
-// ENTRY (see kernel.h) for every kernel of the source and every instance that was asked for.
+static string without_comments(const string& source) {
+    string text;
+    for (size_t i = 0; i < source.size(); i++) {
+        const char* end = source.compare(i, 2, "//") == 0 ? "\n" : source.compare(i, 2, "/*") == 0 ? "*/" : nullptr;
+        if (end) {
+            i = source.find(end, i + 2);
+            if (i == string::npos) break;
+            i += std::strlen(end) - 1;
+        }
+        text += end ? '\n' : source[i];
+    }
+    return text;
+}
+
+// ENTRY (see kernel.h) for every kernel that the source defines by its name, and every instance that was asked for.
 static string entries(Program& program) {
     static const std::regex kernel(
-        "(template\\s*<[^>]*>\\s*)?(extern\\s+\"C\"\\s+)?__global__\\s+void\\s+(__launch_bounds__\\s*\\([^)]*\\)\\s*)?("
-        "\\w+)");
-    const string& source = program.source;
-    const char* has_barriers =
-        source.find("__sync") != string::npos || source.find("__shfl") != string::npos ? "true" : "false";
-    string text;
+        "(template\\s*<[^;{}]*>\\s*)?(extern\\s+\"C\"\\s+)?__global__\\s+(__launch_bounds__\\s*\\([^)]*\\)\\s*)?"
+        "void\\s+"
+        "(__launch_bounds__\\s*\\([^)]*\\)\\s*)?(\\w+)\\s*\\(");
+    string source = without_comments(program.source), text;
+    bool shows_barriers = source.find("__sync") != string::npos || source.find("__shfl") != string::npos;
+    string has_barriers = shows_barriers ? "true" : "false";
+    std::set<string> names;
     for (std::sregex_iterator match(source.begin(), source.end(), kernel), end; match != end; ++match) {
-        if ((*match)[1].matched) continue;  // a template is no kernel yet
-        text += "ENTRY(entry_" + (*match)[4].str() + ", " + (*match)[4].str() + ", " + has_barriers + ")\n";
+        if (!(*match)[1].matched) names.insert((*match)[5]);  // a template is no kernel yet
     }
+    for (const string& name : names) text += "ENTRY(entry_" + name + ", " + name + ", " + has_barriers + ")\n";
     for (const string& name : program.names) {
         string instance = "instance_" + std::to_string(program.lowered.size());
         program.lowered[name] = instance;
@@ -50,9 +66,10 @@ static string contents(const string& path) {
 }
 
 static bool compile(Program& program, const string& folder, const string& options) {
-    static const std::regex dynamic("extern\\s+__shared__\\s+([\\w ]+?)\\s+(\\w+)\\s*\\[\\s*\\]\\s*;");
+    static const std::regex dynamic(
+        "extern\\s+__shared__\\s+(__align__\\s*\\(\\d+\\)\\s*)?([\\w: ]+?)\\s+(\\w+)\\s*\\[\\s*\\]\\s*;");
     std::ofstream(folder + "/kernel.cpp")
-        << std::regex_replace(program.source, dynamic, "$1* $2 = ($1*)dynamic_shared_memory;") << "\n"
+        << std::regex_replace(program.source, dynamic, "$2* $3 = ($2*)dynamic_shared_memory;") << "\n"
         << entries(program);
     string home = std::getenv("CUDA_ON_CPU");
     string command = "g++ " CUDA_ON_CPU_FLAGS " -include '" + home + "/kernel.h'" + options + " '" + folder +

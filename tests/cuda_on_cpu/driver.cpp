@@ -40,6 +40,7 @@ API int cuModuleUnload(void*) { return SUCCESS; }  // a kernel's library stays
 
 API int cuModuleGetFunction(void** function, void* module, const char* name) {
     *function = dlsym(module, (std::string("entry_") + name).c_str());
+    if (!*function) std::fprintf(stderr, "cuda_on_cpu: no kernel %s was found in the text of its source\n", name);
     return *function ? SUCCESS : NOT_FOUND;
 }
 
@@ -53,7 +54,8 @@ API int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigne
                        unsigned block_y, unsigned block_z, unsigned shared, void*, void** arguments, void**) {
     Launch launch{{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, stacks, arguments};
     unsigned threads = block_x * block_y * block_z;
-    if (grid_x * grid_y * grid_z == 0 || threads == 0 || threads > MOST_THREADS) return INVALID_VALUE;
+    if (grid_x * grid_y * grid_z == 0 || threads == 0 || threads > MOST_THREADS || shared > MOST_SHARED)
+        return INVALID_VALUE;
     std::lock_guard<std::mutex> lock(device);
     ((Entry*)function)(launch);
     return SUCCESS;

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,17 +37,20 @@ CYTHON_OPTIONS = """
 """  # those of CuPy's own build
 LAUNCHER = """#!/bin/sh
 # CUDA on the CPU for the command that follows. Its kernels are kept apart from those of a GPU; CUB's are not used.
-export CUDA_ON_CPU='{home}' LD_LIBRARY_PATH='{home}/lib' CUPY_CACHE_DIR='{home}/kernels' CUPY_ACCELERATORS=
+[ $# -gt 0 ] || { echo "usage: cuda-on-cpu COMMAND [ARGUMENT ...]" >&2; exit 2; }
+home=HOME
+export CUDA_ON_CPU="$home" CUPY_CACHE_DIR="$home/kernels" CUPY_ACCELERATORS=
+export LD_LIBRARY_PATH="$home/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 exec "$@"
 """
 
 
 def main() -> None:
     version = check()
-    shutil.rmtree(HOME, ignore_errors=True)
-    (HOME / "lib").mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
         runtime = compile_cupys_runtime(Path(folder), version)
+        shutil.rmtree(HOME, ignore_errors=True)  # now that nothing has to be fetched any more
+        (HOME / "lib").mkdir(parents=True)
         build_cuda(Path(folder), users=[runtime, *PACKAGES.glob("cupy_backends/cuda/libs/cublas.*.so")])
         link_cupys_runtime(runtime)
     for module in PACKAGES.glob("cupy/cuda/thrust.*.so"):
@@ -53,7 +58,7 @@ def main() -> None:
     shutil.copy(HERE / "thrust.py", PACKAGES / "cupy" / "cuda")
     precompile_kernel_header()
     launcher = Path(sys.prefix) / "bin" / "cuda-on-cpu"
-    launcher.write_text(LAUNCHER.format(home=HOME))
+    launcher.write_text(LAUNCHER.replace("home=HOME", "home=" + shlex.quote(str(HOME)), 1))
     launcher.chmod(0o755)
     print(f"CuPy {version} computes on the CPU under {launcher.name}")
 
@@ -71,12 +76,19 @@ def check() -> str:
     """The version of CuPy, where all is there."""
     if sys.prefix == sys.base_prefix:
         sys.exit("install.py changes the CuPy that is installed: run it with the python of a virtual environment")
+    if "'" in str(HOME):
+        sys.exit(f"install.py cannot work in a folder whose name has a quote in it: {HOME}")
+    if platform.machine() != "x86_64":
+        sys.exit(f"install.py: kernels change stacks in the language of x86_64, and this is {platform.machine()}")
     if shutil.which("g++") is None:
         sys.exit("install.py needs g++: apt-get install g++")
-    try:
-        return importlib.metadata.version("cupy-cuda13x")
-    except importlib.metadata.PackageNotFoundError:
-        sys.exit(f"install.py needs CuPy in this environment: pip install -r {HERE / 'requirements.txt'}")
+    needed = [line for line in (HERE / "requirements.txt").read_text().split("\n") if line and not line.startswith("#")]
+    installed = {distribution.name.lower() for distribution in importlib.metadata.distributions()}
+    if absent := [name for name in needed if name not in installed]:
+        sys.exit(
+            f"install.py needs {', '.join(absent)} in this environment: pip install -r {HERE / 'requirements.txt'}"
+        )
+    return importlib.metadata.version("cupy-cuda13x")
 
 
 # ---- the one module of CuPy that has CUDA's runtime inside it: made anew from CuPy's source, with a library to load

@@ -18,7 +18,6 @@
 #include <limits>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "launch.h"
 
@@ -76,7 +75,15 @@ asm(".text\n.local switch_stack\nswitch_stack:\n"
     "mov %rsp, (%rdi)\nmov %rsi, %rsp\n"
     "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n");
 
+static bool together;  // whether the threads of a block run as coroutines
+
+static void give_up(const char* reason, unsigned thread) {
+    std::fprintf(stderr, "cuda_on_cpu: thread %u %s\n", thread, reason);
+    std::abort();
+}
+
 static void hand_over(State state) {
+    if (!together) give_up("has come to a barrier that the text of the kernel does not show", thread_number());
     coroutines[running].state = state;
     switch_stack(&coroutines[running].top, scheduler);
 }
@@ -119,18 +126,20 @@ static void run_together(unsigned threads) {
         }
     }
     for (unsigned i = 0; i < threads; i++) {
-        if (coroutines[i].state == DONE) continue;
-        std::fprintf(stderr, "cuda_on_cpu: thread %u waits at a barrier that others do not come to\n", i);
-        std::abort();
+        if (coroutines[i].state != DONE) give_up("waits at a barrier that others do not come to", i);
     }
 }
 
 static inline void __syncthreads() { hand_over(AT_BLOCK_BARRIER); }
-static inline void __syncwarp(unsigned = ~0u) { hand_over(AT_WARP_BARRIER); }
+static inline void __syncwarp(unsigned = ~0u) {
+    hand_over(AT_WARP_BARRIER);
+}  // of all its threads: masks are not looked at
+static inline void __threadfence() {}
+static inline void __threadfence_block() {}
 
 // ---- launches
 
-static char* dynamic_shared_memory;
+alignas(16) static char dynamic_shared_memory[MOST_SHARED];
 
 static void run_one_after_another(unsigned threads) {
     for (unsigned i = 0; i < threads; i++) {
@@ -143,10 +152,10 @@ static void launch(void (*body)(void**), bool has_barriers, const Launch& launch
     gridDim = launch.grid, blockDim = launch.block;
     thread_body = body, thread_arguments = launch.arguments;
     stacks = launch.stacks;
-    std::vector<char> shared_memory(launch.shared + 1);
-    dynamic_shared_memory = shared_memory.data();
+    together = has_barriers;
     unsigned threads = blockDim.x * blockDim.y * blockDim.z;
     for (unsigned i = 0; i < gridDim.x * gridDim.y * gridDim.z; i++) {
+        std::memset(dynamic_shared_memory, 0xff, launch.shared);  // NaN, as new memory is
         blockIdx = {i % gridDim.x, i / gridDim.x % gridDim.y, i / (gridDim.x * gridDim.y)};
         has_barriers ? run_together(threads) : run_one_after_another(threads);
     }
@@ -183,6 +192,10 @@ static T shown_by(unsigned thread, T value) {
 }
 
 template <class T>
+static T __shfl_sync(unsigned, T value, int lane, int width = 32) {
+    return shown_by(thread_number() / width * width + lane % width, value);
+}
+template <class T>
 static T __shfl_up_sync(unsigned, T value, int delta, int width = 32) {
     int me = thread_number();
     return shown_by(me % width >= delta ? me - delta : me, value);
@@ -210,6 +223,7 @@ static T __shfl_xor_sync(unsigned, T value, int mask, int = 32) {
 ATOMIC_OF_INTEGERS(atomicAdd, old + value)
 ATOMIC(atomicAdd, float, old + value)
 ATOMIC(atomicAdd, double, old + value)
+ATOMIC_OF_INTEGERS(atomicSub, old - value)
 ATOMIC_OF_INTEGERS(atomicExch, value)
 ATOMIC_OF_INTEGERS(atomicMax, std::max(old, value))
 ATOMIC_OF_INTEGERS(atomicMin, std::min(old, value))
@@ -242,7 +256,13 @@ static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 static inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 static inline int __clzll(long long x) { return x ? __builtin_clzll(x) : 64; }
+static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline double rsqrt(double x) { return 1 / std::sqrt(x); }
+static inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
+template <class T>
+static T __ldg(const T* address) {
+    return *address;
+}
 
 using std::isfinite, std::isinf, std::isnan, std::signbit;
 static inline bool isnan(int) { return false; }

@@ -15,10 +15,7 @@ using Status = cudaError_t;
 static const size_t MEMORY = size_t(16) << 30;  // of all devices together
 static thread_local int current_device = 0;
 
-static int device_count() {
-    const char* devices = std::getenv("CUDA_ON_CPU_DEVICES");
-    return devices ? std::atoi(devices) : 1;
-}
+static const int DEVICES = 2;
 
 // ---- waiting, which is counted: the host waits for a device in no other function
 
@@ -42,10 +39,10 @@ API const char* cudaGetErrorString(Status) { return "from CUDA on the CPU"; }
 API Status cudaGetLastError() { return cudaSuccess; }
 API Status cudaDriverGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
 API Status cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
-API Status cudaGetDeviceCount(int* count) { return *count = device_count(), cudaSuccess; }
+API Status cudaGetDeviceCount(int* count) { return *count = DEVICES, cudaSuccess; }
 API Status cudaGetDevice(int* device) { return *device = current_device, cudaSuccess; }
 API Status cudaSetDevice(int device) {
-    if (device < 0 || device >= device_count()) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= DEVICES) return cudaErrorInvalidDevice;
     return current_device = device, cudaSuccess;
 }
 
@@ -145,6 +142,7 @@ API Status cudaMemcpy(void* to, const void* from, size_t size, cudaMemcpyKind ki
     wait();
     return cudaMemcpyAsync(to, from, size, kind, nullptr);
 }
+API Status cudaMemset(void* to, int value, size_t size) { return std::memset(to, value, size), cudaSuccess; }
 API Status cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t size, cudaStream_t stream) {
     return cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToDevice, stream);
 }
@@ -154,6 +152,10 @@ API Status cudaMemsetAsync(void* to, int value, size_t size, cudaStream_t) {
 
 // ---- streams and events
 
+API Status cudaStreamCreate(cudaStream_t* stream) { return *stream = (cudaStream_t) new char, cudaSuccess; }
+API Status cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) { return cudaStreamCreate(stream); }
+API Status cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) { return cudaStreamCreate(stream); }
+API Status cudaStreamDestroy(cudaStream_t stream) { return delete (char*)stream, cudaSuccess; }
 API Status cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
 API Status cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 API Status cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
