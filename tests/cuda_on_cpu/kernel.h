@@ -131,9 +131,8 @@ static void run_together(unsigned threads) {
 }
 
 static inline void __syncthreads() { hand_over(AT_BLOCK_BARRIER); }
-static inline void __syncwarp(unsigned = ~0u) {
-    hand_over(AT_WARP_BARRIER);
-}  // of all its threads: masks are not looked at
+// All threads of the warp come together, whatever the mask.
+static inline void __syncwarp(unsigned = ~0u) { hand_over(AT_WARP_BARRIER); }
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 
