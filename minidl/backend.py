@@ -196,6 +196,8 @@ def as_array(data: Any, dtype: Any = None, target: Device | None = None) -> Arra
             array = np.array(data)
         except ValueError as error:
             raise ValueError("Tensor: expected nested lists of even lengths, got uneven ones") from error
+        except TypeError as error:  # of CuPy, for its arrays in a list
+            raise TypeError(f"Tensor: {str(error).rstrip('.')}; minidl.stack puts arrays together") from error
         if array.dtype == np.float64 and not isinstance(data, np.generic):
             array = array.astype(np.float32 if dtype is None else dtype)
     wanted = array.dtype if dtype is None else np.dtype(dtype).newbyteorder("=")

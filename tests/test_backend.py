@@ -132,6 +132,11 @@ def test_a_device_that_somebody_made_is_looked_at_too(monkeypatch, import_again)
         Tensor([1.0], device=Device("gpu"))
 
 
+def test_a_list_of_arrays_of_a_gpu_is_no_list_of_numbers(fake):
+    with pytest.raises(TypeError, match=r"^Tensor: .*; minidl\.stack puts arrays together"):
+        Tensor([fake.ones(2), fake.ones(2)])
+
+
 def test_importing_minidl_imports_no_extra():
     code = (
         "import sys, minidl; print([m for m in ('cupy', 'torch', 'matplotlib', 'rich', 'scipy') if m in sys.modules])"
