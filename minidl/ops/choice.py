@@ -126,6 +126,8 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
 
     low, high   numbers; or Tensors and arrays that broadcast with x, and get the gradient where they hold
 
+    Raises: OverflowError where x is of whole numbers and its dtype holds none that is within the bounds.
+
     >>> Tensor([-2.0, 0.5, 2.0]).clip(-1.0, 1.0)
     Tensor([-1. ,  0.5,  1. ], dtype=float32, device=cpu)
     >>> Tensor([-2.0, 0.5, 2.0]).clip(high=Tensor([0.0, 1.0, 1.5]))
