@@ -7,6 +7,7 @@ the two devices are CuPy's.
 """
 
 import ctypes
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ import models
 from minidl import Tensor
 from minidl.functional import cross_entropy
 from minidl.optim import SGD, AdamW
+
+if "CUDA_ON_CPU" not in os.environ:
+    raise pytest.UsageError("these tests are of CUDA on the CPU: run them under cuda-on-cpu (see README.md here)")
 
 pytestmark = pytest.mark.gpu
 waits = ctypes.CDLL("libcuda.so.1").cuda_on_cpu_waits

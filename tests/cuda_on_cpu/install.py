@@ -85,9 +85,8 @@ def check() -> str:
     needed = [line for line in (HERE / "requirements.txt").read_text().split("\n") if line and not line.startswith("#")]
     installed = {distribution.name.lower() for distribution in importlib.metadata.distributions()}
     if absent := [name for name in needed if name not in installed]:
-        sys.exit(
-            f"install.py needs {', '.join(absent)} in this environment: pip install -r {HERE / 'requirements.txt'}"
-        )
+        command = f"pip install -c .ci/constraints.txt -r {HERE / 'requirements.txt'}"
+        sys.exit(f"install.py needs {', '.join(absent)} in this environment: {command}")
     return importlib.metadata.version("cupy-cuda13x")
 
 
